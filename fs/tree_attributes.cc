@@ -1,0 +1,177 @@
+// Attributes: what each caller sees of a node, and for how long the kernel may believe it.
+
+#include <unistd.h>
+
+#include "fs/tree.h"
+#include "store/secret_json.h"
+
+namespace secretfs::fs {
+namespace {
+
+timespec ToTimespec(TimeMs at) {
+  return {at / 1000, at % 1000 * 1'000'000};
+}
+
+struct stat DirectoryAttributes(uint64_t number, TimeMs at) {
+  struct stat attributes{};
+  attributes.st_ino = number;
+  attributes.st_mode = S_IFDIR | 0555;
+  attributes.st_nlink = 2;
+  attributes.st_blksize = 4096;
+  attributes.st_mtim = ToTimespec(at);
+  attributes.st_atim = attributes.st_mtim;
+  attributes.st_ctim = attributes.st_mtim;
+  return attributes;
+}
+
+// Of a file that the caller may not read.
+struct stat BlankAttributes(uint64_t number) {
+  struct stat attributes{};
+  attributes.st_ino = number;
+  attributes.st_mode = S_IFREG;
+  attributes.st_nlink = 1;
+  attributes.st_blksize = 4096;
+  return attributes;
+}
+
+void SetSize(struct stat& attributes, uint64_t size) {
+  attributes.st_size = static_cast<off_t>(size);
+  attributes.st_blocks = static_cast<blkcnt_t>((size + 511) / 512);
+}
+
+}  // namespace
+
+Entry Tree::DirectoryEntry(const NodeId& node) const {
+  const uint64_t number = node.Encode();
+  Entry entry{number, DirectoryAttributes(number, directory_time_),
+              options_.directory_entry_seconds, options_.attribute_seconds};
+  // These come and go with labels, versions and values. A name that outlives its directory in the
+  // kernel does no harm as long as every stat() of it asks: the answer kStale makes the kernel look
+  // the name up again. So the walk through them stays free, and none is ever seen that is not
+  // there.
+  if (node.kind == NodeKind::kLabels || node.kind == NodeKind::kVersions ||
+      node.kind == NodeKind::kTripleFirst) {
+    entry.attribute_seconds = 0;
+  }
+  return entry;
+}
+
+Entry Tree::StatusEntry() {
+  const uint64_t number = NodeId{.kind = NodeKind::kStatus}.Encode();
+  Entry entry{.node = number, .attributes = DirectoryAttributes(number, clock_.NowMs())};
+  entry.attributes.st_mode = S_IFREG | 0444;
+  entry.attributes.st_nlink = 1;
+  SetSize(entry.attributes, StatusText(false).size());
+  return entry;
+}
+
+Entry Tree::FileEntry(const store::Caller& caller, const NodeId& node, const FileFacts* facts,
+                      bool may_cache) {
+  const uint64_t number = node.Encode();
+  Entry entry{.node = number, .attributes = BlankAttributes(number)};
+  if (facts != nullptr) {
+    struct stat& attributes = entry.attributes;
+    attributes.st_mode = S_IFREG | 0400;
+    attributes.st_uid = caller.principal.uid;
+    attributes.st_gid = caller.principal.gid;
+    SetSize(attributes, facts->size);
+    attributes.st_mtim = ToTimespec(facts->modified_at);
+    attributes.st_atim = attributes.st_mtim;
+    attributes.st_ctim = ToTimespec(facts->changed_at);
+  }
+  const SoleAskers::Question question{number, caller.principal.uid};
+  if (sole_askers_.AsksAlone(question, clock_.NowMs() / 1000) && may_cache) {
+    entry.attribute_seconds = options_.attribute_seconds;
+  }
+  return entry;
+}
+
+Tree::FileFacts Tree::TripleFacts(const Located& located, uint64_t size) const {
+  const TimeMs created_at = located.version->created_at;
+  return {size, created_at, located.label ? located.label->moved_at : created_at};
+}
+
+bool Tree::MaySee(const store::Caller& caller, const NodeId& node,
+                  const store::Secret& secret) const {
+  if (node.kind == NodeKind::kMeta || node.member == Member::kVersionId) {
+    return service_.MayDescribe(caller.principal, secret);
+  }
+  return service_.MayRead(caller.principal, secret);
+}
+
+bool Tree::MovedLately(const Located& located) const {
+  return located.label && clock_.NowMs() - located.label->moved_at < settle_ms_;
+}
+
+Result<Entry> Tree::TripleFileEntry(const store::Caller& caller, const NodeId& node,
+                                    const Located& located) {
+  TRY_ASSIGN(const uint32_t size, ValueSize(node, *located.version));
+  if (!MaySee(caller, node, *located.secret)) return FileEntry(caller, node, nullptr, true);
+  const FileFacts facts = TripleFacts(located, size);
+  return FileEntry(caller, node, &facts, !MovedLately(located));
+}
+
+Entry Tree::MetaEntry(const store::Caller& caller, const NodeId& node, const Located& located) {
+  const store::Secret& secret = *located.secret;
+  if (!MaySee(caller, node, secret)) return FileEntry(caller, node, nullptr, true);
+  const FileFacts facts{MetaText(secret).size(), secret.changed_at, secret.changed_at};
+  return FileEntry(caller, node, &facts, false);
+}
+
+Result<Entry> Tree::GetAttributes(const store::Caller& caller, uint64_t node,
+                                  std::optional<uint64_t> handle) {
+  const auto id = NodeId::Decode(node);
+  if (!id) return Fail(Code::kStale, "node " + std::to_string(node) + " is unknown");
+  switch (id->kind) {
+    case NodeKind::kStatus:
+      return StatusEntry();
+    case NodeKind::kRoot:
+    case NodeKind::kViews:
+      return DirectoryEntry(*id);
+    case NodeKind::kPath:
+      TRY(CheckPathExists(id->id));
+      return DirectoryEntry(*id);
+    case NodeKind::kMeta:
+    case NodeKind::kLabels:
+    case NodeKind::kVersions:
+    case NodeKind::kTripleFirst:
+      break;
+  }
+  if (id->IsDirectory()) {
+    TRY(Locate(*id));
+    return DirectoryEntry(*id);
+  }
+  TRY_ASSIGN(auto located, LocateSecret(*id));
+  if (id->kind == NodeKind::kMeta) return MetaEntry(caller, *id, located);
+
+  auto pinned = recent_opens_.Find({caller.pid, node});
+  if (handle) pinned = ValueHandle::Decode(*handle).version;
+  const store::Version* current = located.version;
+  // A number that is not this secret's is a false match, and a version that was destroyed shows
+  // nothing.
+  const auto* opened = pinned ? located.secret->FindVersionByNumber(*pinned) : nullptr;
+  if (opened) located.version = opened;
+  if (located.version == nullptr) {
+    return Fail(Code::kStale, "node " + std::to_string(node) + " is gone");
+  }
+  TRY_ASSIGN(auto entry, TripleFileEntry(caller, *id, located));
+  // What the opener sees is not what the next one will.
+  if (located.version != current) entry.attribute_seconds = 0;
+  return entry;
+}
+
+Status Tree::CheckAccess(const store::Caller& caller, uint64_t node, int mask) {
+  const auto id = NodeId::Decode(node);
+  if (!id) return Fail(Code::kStale, "node " + std::to_string(node) + " is unknown");
+  if (id->kind == NodeKind::kPath) return CheckPathExists(id->id);
+  if (id->kind == NodeKind::kRoot || id->kind == NodeKind::kViews) return {};
+  if (!id->IsDirectory() && (mask & X_OK) != 0) {
+    return Fail(Code::kPermissionDenied, "files of a secret are not programs");
+  }
+  if (id->kind == NodeKind::kStatus) return {};
+  TRY_ASSIGN(const auto located, Locate(*id));
+  if (id->IsDirectory() || (mask & R_OK) == 0 || MaySee(caller, *id, *located.secret)) return {};
+  return Fail(Code::kPermissionDenied, "not allowed to read " + located.secret->name);
+}
+
+}  // namespace secretfs::fs

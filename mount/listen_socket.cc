@@ -1,0 +1,114 @@
+#include "mount/listen_socket.h"
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+namespace secretfs::mount {
+namespace {
+
+constexpr int kBacklog = 128;
+constexpr mode_t kSocketMode = 0666;
+
+Result<sockaddr_un> AddressOf(const std::string& path) {
+  if (path.size() > kSocketPathBytesMax) {
+    return Fail(Code::kInvalidArgument,
+                "socket " + path + ": the path has " + std::to_string(path.size()) +
+                    " bytes and a Unix socket's may have " + std::to_string(kSocketPathBytesMax) +
+                    "; name a shorter one with --socket");
+  }
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.data(), path.size());
+  return address;
+}
+
+std::unexpected<Error> FailOn(const std::string& path, int error_number) {
+  Code code = Code::kUnavailable;
+  if (error_number == ENOENT || error_number == ENOTDIR) code = Code::kNotFound;
+  if (error_number == EACCES || error_number == EPERM || error_number == EROFS) {
+    code = Code::kPermissionDenied;
+  }
+  return FailErrno(code, "socket " + path, error_number);
+}
+
+// Checks that `path` is free to take: absent, or a socket without a listener.
+Status CheckFree(const std::string& path) {
+  struct stat found{};
+  if (lstat(path.c_str(), &found) != 0) {
+    if (errno == ENOENT) return {};
+    return FailOn(path, errno);
+  }
+  if (!S_ISSOCK(found.st_mode)) {
+    return Fail(Code::kAlreadyExists, "socket " + path +
+                                          ": something that is no socket has this name; name "
+                                          "another path with --socket");
+  }
+  int error_number = 0;
+  if (ConnectSocket(path, &error_number)) {
+    return Fail(Code::kFailedPrecondition,
+                "socket " + path +
+                    ": another daemon answers there; end it with secretfs umount, or name "
+                    "another path with --socket");
+  }
+  return error_number == ECONNREFUSED ? Status() : FailOn(path, error_number);
+}
+
+// A name in the same directory that is as long as `path`, so that it fits where `path` does.
+std::string TemporaryName(std::string path) {
+  path.back() = path.back() == '~' ? '#' : '~';
+  return path;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ListenSocket>> ListenSocket::Open(const std::string& path) {
+  TRY(AddressOf(path));
+  TRY(CheckFree(path));
+  const std::string temporary = TemporaryName(path);
+  TRY(CheckFree(temporary));
+  unlink(temporary.c_str());
+  TRY_ASSIGN(const sockaddr_un address, AddressOf(temporary));
+
+  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd.valid()) return FailOn(path, errno);
+  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    return FailOn(path, errno);
+  }
+  std::unique_ptr<ListenSocket> opened(new ListenSocket(path, std::move(fd)));
+  struct stat made{};
+  if (chmod(temporary.c_str(), kSocketMode) != 0 || listen(opened->fd_.get(), kBacklog) != 0 ||
+      lstat(temporary.c_str(), &made) != 0 || std::rename(temporary.c_str(), path.c_str()) != 0) {
+    const int error_number = errno;
+    unlink(temporary.c_str());
+    return FailOn(path, error_number);
+  }
+  opened->device_ = made.st_dev;
+  opened->inode_ = made.st_ino;
+  return opened;
+}
+
+ListenSocket::~ListenSocket() {
+  struct stat found{};
+  if (lstat(path_.c_str(), &found) == 0 && found.st_dev == device_ && found.st_ino == inode_) {
+    unlink(path_.c_str());
+  }
+}
+
+Result<UniqueFd> ConnectSocket(const std::string& path, int* error_number) {
+  TRY_ASSIGN(const sockaddr_un address, AddressOf(path));
+  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (fd.valid() &&
+      connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
+    return fd;
+  }
+  const int failed = errno;
+  if (error_number != nullptr) *error_number = failed;
+  return FailErrno(Code::kUnavailable, path, failed);
+}
+
+}  // namespace secretfs::mount

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+
+#include "crypto/base/result.h"
+#include "crypto/base/unique_fd.h"
+
+namespace secretfs::mount {
+
+// sun_path of unix(7), without its closing NUL.
+inline constexpr size_t kSocketPathBytesMax = 107;
+
+// A listening Unix socket at a path. The socket is bound and listening under another name before it
+// is renamed to `path`, so whoever finds the path can connect; mode 0666, since the peer's
+// credentials and the access rules decide, not the file's mode.
+class ListenSocket {
+ public:
+  // Replaces a socket that nobody listens on (connect() says ECONNREFUSED) and nothing else.
+  // Errors: kInvalidArgument (path too long), kFailedPrecondition (a daemon answers there),
+  // kAlreadyExists (something that is no socket), kNotFound, kPermissionDenied, kUnavailable.
+  static Result<std::unique_ptr<ListenSocket>> Open(const std::string& path);
+  // Removes the path if it still is this socket.
+  ~ListenSocket();
+  ListenSocket(const ListenSocket&) = delete;
+  ListenSocket& operator=(const ListenSocket&) = delete;
+
+  // The listening descriptor, once.
+  UniqueFd TakeDescriptor() { return std::move(fd_); }
+
+ private:
+  ListenSocket(std::string path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
+
+  const std::string path_;
+  UniqueFd fd_;
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
+};
+
+// A connected stream socket. Errors: kInvalidArgument (path too long), kUnavailable with strerror's
+// text. `error_number`, if not null, receives the errno of a failed connect().
+Result<UniqueFd> ConnectSocket(const std::string& path, int* error_number = nullptr);
+
+}  // namespace secretfs::mount

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "crypto/base/clock.h"
+#include "crypto/base/mutex.h"
+#include "store/secret_service.h"
+
+namespace secretfs::mount {
+
+// The version of this build, "0.1.0".
+std::string_view BuildVersion();
+
+// "2026-01-02T03:04:05Z"
+std::string FormatTime(TimeMs at);
+
+// The daemon's health as one JSON object, which `_status` and `secretfs status` show to everybody
+// who asks: numbers and places, no secret's name. Built at most once a second, however often it is
+// read. Thread-safe.
+class StatusReporter {
+ public:
+  // `service` and `clock` must outlive the reporter. The daemon counts as started now.
+  StatusReporter(store::SecretService& service, std::string mountpoint, const Clock& clock);
+
+  std::string Text();
+
+ private:
+  std::string Build(TimeMs now);
+
+  store::SecretService& service_;
+  const std::string mountpoint_;
+  const Clock& clock_;
+  const TimeMs started_at_;
+
+  Mutex mutex_;
+  TimeMs built_at_ GUARDED_BY(mutex_) = 0;
+  std::string text_ GUARDED_BY(mutex_);
+};
+
+}  // namespace secretfs::mount

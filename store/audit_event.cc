@@ -1,0 +1,56 @@
+#include "store/audit_event.h"
+
+namespace secretfs::store {
+namespace {
+
+constexpr uint8_t kAuditEventVersion = 1;
+
+bool IsAction(uint8_t value) {
+  return value >= static_cast<uint8_t>(Action::kCreateSecret) &&
+         value <= static_cast<uint8_t>(Action::kReadAuditTrail);
+}
+bool IsDoor(uint8_t value) {
+  return value >= static_cast<uint8_t>(Door::kMount) &&
+         value <= static_cast<uint8_t>(Door::kInternal);
+}
+
+}  // namespace
+
+Bytes EncodeAuditEvent(const AuditEvent& event) {
+  ByteWriter out;
+  out.U8(kAuditEventVersion).U64(static_cast<uint64_t>(event.at));
+  out.U8(static_cast<uint8_t>(event.action)).U8(static_cast<uint8_t>(event.door));
+  out.U32(event.uid).U32(event.gid).U32(event.pid);
+  out.Sized(event.principal_arn).Sized(event.request_id).Sized(event.secret_id);
+  out.Sized(event.resource_arn).Sized(event.version_id).Sized(event.version_stage);
+  out.Sized(event.error_code).Sized(event.error_message);
+  return out.Take();
+}
+
+Result<AuditEvent> DecodeAuditEvent(ByteSpan bytes) {
+  ByteReader in(bytes);
+  AuditEvent event;
+  uint8_t version = in.U8();
+  event.at = static_cast<TimeMs>(in.U64());
+  uint8_t action = in.U8();
+  uint8_t door = in.U8();
+  event.uid = in.U32();
+  event.gid = in.U32();
+  event.pid = in.U32();
+  event.principal_arn = in.SizedText();
+  event.request_id = in.SizedText();
+  event.secret_id = in.SizedText();
+  event.resource_arn = in.SizedText();
+  event.version_id = in.SizedText();
+  event.version_stage = in.SizedText();
+  event.error_code = in.SizedText();
+  event.error_message = in.SizedText();
+  if (!in.Complete() || version != kAuditEventVersion || !IsAction(action) || !IsDoor(door)) {
+    return Fail(Code::kCorrupt, "an audit event cannot be decoded");
+  }
+  event.action = static_cast<Action>(action);
+  event.door = static_cast<Door>(door);
+  return event;
+}
+
+}  // namespace secretfs::store

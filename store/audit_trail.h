@@ -1,0 +1,75 @@
+#pragma once
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "crypto/base/clock.h"
+#include "crypto/base/result.h"
+#include "crypto/kdf.h"
+#include "crypto/random.h"
+#include "crypto/secret_buffer.h"
+#include "store/audit_event.h"
+
+namespace secretfs::store {
+
+// A place in the chain: the number of the last event and the hash that covers everything up to it.
+struct AuditHead {
+  uint64_t sequence = 0;
+  crypto::Digest hash{};
+};
+
+struct AuditReport {
+  uint64_t events = 0;
+  uint64_t segments = 0;
+  AuditHead head;
+  std::string problem;  // Empty: every event is there, unaltered and in order. Else where and what.
+};
+
+// The trail of everything that was asked: one hash chain of sealed events in append-only segment files
+// (store/FORMAT.md, "Audit segments"). Event n is sealed with the hash of events 1..n-1 as associated data, so a changed,
+// dropped, added or reordered event breaks every later one.
+//
+// An appended event is in the page cache when Append() returns: it survives the process. Sync() puts it on the disk.
+// Segments are preallocated and written through a shared mapping, so appending needs no system call and cannot
+// meet a full disk halfway. Each Open() starts a new segment and leaves the older ones as they are.
+// Thread-safe. Nothing but a segment's start touches the disk in Append().
+class AuditTrail {
+ public:
+  struct Options {
+    std::string directory;  // Created with mode 0700 if missing.
+    size_t segment_bytes = 16 << 20;
+  };
+
+  // `key` (32 bytes) seals the segments. `checkpoint` is a head that was on the disk for certain: if the files do not
+  // reach it, the trail was cut, which problem() then says and a gap marker records. Errors: kUnavailable.
+  static Result<std::unique_ptr<AuditTrail>> Open(const Options& options, crypto::SecretBuffer key,
+                                                  const AuditHead& checkpoint,
+                                                  crypto::RandomSource& random);
+  virtual ~AuditTrail() = default;
+
+  // `outbox` is the store's outbox number of a mutation's event, 0 for others.
+  // Errors: kUnavailable; the trail then stays failed until a new segment can be started, which each Append() tries.
+  virtual Status Append(const AuditEvent& event, uint64_t outbox) = 0;
+
+  // Everything appended before the call is on the disk when it returns.
+  virtual Status Sync() = 0;
+
+  // The head, and the highest outbox number, as of the last Sync() and as of now.
+  struct Position {
+    AuditHead head;
+    uint64_t outbox = 0;
+  };
+  virtual Position durable() const = 0;
+  virtual Position appended() const = 0;
+
+  // What is wrong with the trail now: a failed write, a cut found at Open(). Empty: nothing.
+  virtual std::string problem() const = 0;
+
+  // Reads all events, oldest first, checking the chain as it goes; `visit` returns false to stop.
+  using Visitor = std::function<bool(uint64_t sequence, const AuditEvent& event)>;
+  virtual Result<AuditReport> Read(const Visitor& visit) const = 0;
+};
+
+}  // namespace secretfs::store

@@ -1,0 +1,132 @@
+#include "store/json_object.h"
+#include "store/local_service.h"
+
+namespace secretfs::store {
+
+Result<std::optional<PathId>> LocalService::PeekChild(PathId parent, std::string_view component) {
+  return parts_.store->FindChild(parent, component);
+}
+
+Result<bool> LocalService::PeekPathExists(PathId path) { return parts_.store->PathExists(path); }
+
+Result<SecretPtr> LocalService::PeekSecret(PathId path) {
+  TRY_ASSIGN(SecretPtr secret, parts_.store->Load(path));
+  return secret != nullptr && secret->deletion_at ? SecretPtr() : secret;
+}
+
+Result<std::optional<PathId>> LocalService::PeekVersionPath(SelectorId number) {
+  TRY_ASSIGN(VersionRecordPtr record, parts_.store->LoadVersion(number));
+  return record == nullptr ? std::nullopt : std::optional<PathId>(record->path);
+}
+
+Result<std::optional<InternedName>> LocalService::PeekLabel(SelectorId selector) {
+  return parts_.store->FindLabelSelector(selector);
+}
+
+Result<std::optional<KeySlot>> LocalService::PeekKeySlot(std::string_view key) {
+  return parts_.store->FindKeySlot(key);
+}
+
+Result<std::optional<uint32_t>> LocalService::PeekKeySize(SelectorId number, KeySlot slot) {
+  TRY_ASSIGN(VersionRecordPtr record, parts_.store->LoadVersion(number));
+  const KeyEntry* entry = record == nullptr ? nullptr : record->FindKey(slot);
+  return entry == nullptr ? std::nullopt : std::optional<uint32_t>(entry->size_bytes);
+}
+
+bool LocalService::MayRead(const Principal& principal, const Secret& secret) {
+  return DecideOn(principal, Action::kGetSecretValue, secret).has_value();
+}
+
+bool LocalService::MayDescribe(const Principal& principal, const Secret& secret) {
+  return DecideOn(principal, Action::kDescribeSecret, secret).has_value();
+}
+
+std::string LocalService::ArnOf(const Secret& secret) {
+  return SecretArn(realm(), secret.name, secret.arn_suffix);
+}
+
+Status LocalService::DecideOn(const Principal& principal, Action action,
+                              const Secret& secret) const {
+  std::optional<Action> kms;
+  if (action == Action::kGetSecretValue) kms = Action::kKmsDecrypt;
+  return Decide(principal, action, SecretArn(realm(), secret.name, secret.arn_suffix), kms);
+}
+
+Status LocalService::OpenValue(const Caller& caller, const Secret& secret, const Version& version,
+                               std::string_view stage) {
+  AuditEvent event = NewEvent(caller, Action::kGetSecretValue, secret.name, "");
+  event.resource_arn = ArnOf(secret);
+  event.version_id = version.id;
+  event.version_stage = stage;
+  Status decided = DecideOn(caller.principal, event.action, secret);
+  if (!decided) return Refuse(event, std::move(decided).error());
+  return RecordSuccess(event);
+}
+
+Result<crypto::SecretBuffer> LocalService::ReadValue(const Caller& caller, SelectorId number,
+                                                     const ValueFile& file) {
+  TRY_ASSIGN(VersionRecordPtr record, parts_.store->LoadVersion(number));
+  SecretPtr secret;
+  if (record != nullptr) {
+    TRY_ASSIGN(secret, parts_.store->Load(record->path));
+  }
+  const Version* version = secret == nullptr ? nullptr : secret->FindVersionByNumber(number);
+  if (version == nullptr) return Fail(Code::kStale, "the version behind an open file is gone");
+  Status decided = DecideOn(caller.principal, Action::kGetSecretValue, *secret);
+  if (decided && secret->deletion_at) {
+    decided = Fail(Code::kFailedPrecondition,
+                   "You can't perform this operation on the secret because it was marked for "
+                   "deletion.");
+  }
+  if (!decided) {
+    AuditEvent event = NewEvent(caller, Action::kGetSecretValue, secret->name, "");
+    event.resource_arn = ArnOf(*secret);
+    event.version_id = version->id;
+    return Refuse(event, std::move(decided).error());
+  }
+  TRY_ASSIGN(crypto::SecretBuffer value, Unseal(*secret, *version));
+  if (!file.key) return value;
+  TRY_ASSIGN(std::string key, parts_.store->KeyText(*file.key));
+  if (auto members = ScanJsonObject(value.Reveal())) {
+    for (const JsonMember& member : *members) {
+      if (member.key == key) return JsonMemberContent(value.Reveal(), member);
+    }
+  }
+  return Fail(Code::kCorrupt, "version " + version->id + " of " + secret->name +
+                                  " lacks a key that its record lists");
+}
+
+Status LocalService::OpenMetadata(const Caller& caller, const Secret& secret, Action action) {
+  AuditEvent event = NewEvent(caller, action, secret.name, "");
+  event.resource_arn = ArnOf(secret);
+  Status decided = DecideOn(caller.principal, action, secret);
+  if (!decided) return Refuse(event, std::move(decided).error());
+  return RecordSuccess(event);
+}
+
+Status LocalService::OpenPrefix(const Caller& caller, PathId path) {
+  AuditEvent event = NewEvent(caller, Action::kListSecrets, "", "");
+  auto prefix = parts_.store->PathText(path);
+  if (!prefix) return Refuse(event, std::move(prefix).error());
+  event.secret_id = std::move(*prefix);
+  Status decided = Decide(caller.principal, event.action, "", std::nullopt);
+  if (!decided) return Refuse(event, std::move(decided).error());
+  return RecordSuccess(event);
+}
+
+Status LocalService::ListChildren(PathId parent, uint64_t cursor, const ChildVisitor& visit) {
+  return parts_.store->ListChildren(parent, cursor, visit);
+}
+
+Result<std::vector<SecretService::KeyFile>> LocalService::ListKeys(SelectorId number) {
+  TRY_ASSIGN(VersionRecordPtr record, parts_.store->LoadVersion(number));
+  std::vector<KeyFile> files;
+  if (record == nullptr) return files;
+  for (const KeyEntry& entry : record->keys) {
+    TRY_ASSIGN(std::string key, parts_.store->KeyText(entry.slot));
+    files.push_back({entry.slot, std::move(key), entry.size_bytes});
+  }
+  return files;
+}
+
+}  // namespace secretfs::store

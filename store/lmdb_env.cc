@@ -1,0 +1,355 @@
+#include "store/lmdb_env.h"
+
+#include <fcntl.h>
+#include <lmdb.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "crypto/base/check.h"
+#include "crypto/base/mutex.h"
+#include "crypto/base/unique_fd.h"
+#include "store/fault_guard.h"
+
+namespace secretfs::store {
+namespace {
+
+// Sparse address space, not disk: LMDB extends the file page by page. A fixed size spares every reader the
+// remapping protocol of mdb_env_set_mapsize().
+constexpr size_t kMapBytes = size_t{64} << 30;
+constexpr unsigned kReadersMax = 512;
+
+MDB_txn* AsTxn(void* txn) { return static_cast<MDB_txn*>(txn); }
+
+MDB_val AsValue(ByteSpan bytes) {
+  return {bytes.size(), const_cast<uint8_t*>(bytes.data())};  // LMDB does not write through it.
+}
+
+// Runs an LMDB call under the fault guard.
+template <typename Call>
+int Guarded(const Call& call) {
+  volatile int code = MDB_CORRUPTED;
+  FaultGuard::Run([&] { code = call(); });
+  return code;
+}
+
+bool MeansDamage(int code) {
+  switch (code) {
+    case MDB_CORRUPTED:
+    case MDB_PAGE_NOTFOUND:
+    case MDB_PANIC:
+    case MDB_INVALID:
+    case MDB_BAD_TXN:
+    case MDB_CURSOR_FULL:
+    case MDB_PAGE_FULL:
+    case MDB_VERSION_MISMATCH:
+    case MDB_INCOMPATIBLE:
+    case EINVAL:  // A transaction that saw damage before.
+      return true;
+    default:
+      return false;
+  }
+}
+
+std::unexpected<Error> FailLmdb(int code, const std::string& directory, const char* what) {
+  std::string text = "store " + directory + ": " + what + ": ";
+  if (MeansDamage(code)) {
+    return Fail(Code::kCorrupt,
+                text + "the database is damaged; restore the store from a backup");
+  }
+  if (code == ENOSPC) return Fail(Code::kUnavailable, text + "the disk is full; free some space");
+  if (code == MDB_MAP_FULL) {
+    return Fail(Code::kLimitExceeded, text + "the store has reached its limit of 64 GiB");
+  }
+  return Fail(Code::kUnavailable, text + mdb_strerror(code));
+}
+
+void OnAssertion(MDB_env*, const char* message) {
+  FaultGuard::Escape();
+  std::fprintf(stderr, "secretfs: error: lmdb: %s\n", message);
+}
+
+}  // namespace
+
+const char* TableName(Table table) {
+  static constexpr std::array<const char*, kTableCount> kNames = {
+      "meta",        "dirents",   "paths",     "secrets", "versions",  "values", "selectors",
+      "label_names", "key_names", "key_slots", "changes", "deletions", "outbox", "kms_keys"};
+  return kNames[static_cast<size_t>(table)];
+}
+
+struct Env::Impl {
+  std::string directory;
+  UniqueFd lock;
+  MDB_env* env = nullptr;
+  std::array<MDB_dbi, kTableCount> tables{};
+  const uint8_t* map = nullptr;
+  size_t page_bytes = 0;
+  std::atomic<bool> damaged{false};
+  Mutex pool_mutex;
+  std::vector<MDB_txn*> pool GUARDED_BY(pool_mutex);
+
+  ~Impl() {
+    for (MDB_txn* txn : pool) mdb_txn_abort(txn);
+    if (env != nullptr) {
+      Guarded([this] {
+        mdb_env_close(env);
+        return 0;
+      });
+    }
+  }
+
+  MDB_dbi dbi(Table table) const { return tables[static_cast<size_t>(table)]; }
+
+  // Whether LMDB's answer lies inside the file, as far as transaction data can tell. A damaged node can claim up to
+  // 4 GiB.
+  bool InsideFile(const MDB_val& value) const {
+    MDB_envinfo info{};
+    mdb_env_info(env, &info);
+    const auto* begin = static_cast<const uint8_t*>(value.mv_data);
+    size_t file_bytes = (info.me_last_pgno + 1) * page_bytes;
+    if (begin < map || begin >= map + kMapBytes) return true;  // A dirty page of a write transaction.
+    return value.mv_size <= file_bytes && begin + value.mv_size <= map + file_bytes;
+  }
+};
+
+namespace {
+
+Status OpenLock(const std::string& directory, UniqueFd& lock) {
+  lock = UniqueFd(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!lock.valid()) {
+    if (errno == ENOENT || errno == ENOTDIR) {
+      return Fail(Code::kNotFound,
+                  directory + ": no store here; create one with: secretfs init --store " + directory);
+    }
+    return FailErrno(errno == EACCES ? Code::kPermissionDenied : Code::kUnavailable, directory,
+                     errno);
+  }
+  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    return Fail(Code::kFailedPrecondition,
+                directory + ": the store is in use by another secretfs process; see: secretfs status");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Env>> Env::Open(const std::string& directory, Mode mode) {
+  FaultGuard::Install();
+  auto impl = std::make_unique<Impl>();
+  impl->directory = directory;
+  TRY(OpenLock(directory, impl->lock));
+  struct stat data{};
+  bool exists = stat((directory + "/data.mdb").c_str(), &data) == 0;
+  if (mode == Mode::kOpen && !exists) {
+    return Fail(Code::kNotFound,
+                directory + ": no store here; create one with: secretfs init --store " + directory);
+  }
+  if (mode == Mode::kCreate && exists) {
+    return Fail(Code::kAlreadyExists,
+                directory + ": there is a store already; choose another directory");
+  }
+  if (mdb_env_create(&impl->env) != 0) return Fail(Code::kUnavailable, "LMDB: out of memory");
+  mdb_env_set_assert(impl->env, OnAssertion);
+  mdb_env_set_mapsize(impl->env, kMapBytes);
+  mdb_env_set_maxdbs(impl->env, kTableCount);
+  mdb_env_set_maxreaders(impl->env, kReadersMax);
+  int code = Guarded([&] {
+    return mdb_env_open(impl->env, directory.c_str(), MDB_NOTLS | MDB_NORDAHEAD, 0600);
+  });
+  if (code != 0) {
+    if (code == EACCES) return FailErrno(Code::kPermissionDenied, directory + "/data.mdb", code);
+    return FailLmdb(code, directory, "open");
+  }
+  MDB_envinfo info{};
+  MDB_stat page{};
+  mdb_env_info(impl->env, &info);
+  mdb_env_stat(impl->env, &page);
+  impl->map = static_cast<const uint8_t*>(info.me_mapaddr);
+  impl->page_bytes = page.ms_psize;
+  if (exists && static_cast<size_t>(data.st_size) / page.ms_psize < info.me_last_pgno + 1) {
+    return Fail(Code::kCorrupt, "store " + directory +
+                                    ": data.mdb is shorter than it was when last written (truncated); "
+                                    "restore the store from a backup");
+  }
+
+  MDB_txn* txn = nullptr;
+  code = Guarded([&] {
+    int result = mdb_txn_begin(impl->env, nullptr, mode == Mode::kOpen ? MDB_RDONLY : 0, &txn);
+    for (int i = 0; result == 0 && i < kTableCount; ++i) {
+      result = mdb_dbi_open(txn, TableName(static_cast<Table>(i)),
+                            mode == Mode::kCreate ? MDB_CREATE : 0, &impl->tables[i]);
+    }
+    if (result == 0) result = mdb_txn_commit(txn);
+    return result;
+  });
+  if (code != 0) return FailLmdb(code == MDB_NOTFOUND ? MDB_CORRUPTED : code, directory, "open");
+  return std::unique_ptr<Env>(new Env(std::move(impl)));
+}
+
+Env::Env(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Env::~Env() = default;
+
+const std::string& Env::directory() const { return impl_->directory; }
+
+uint64_t Env::LastTxnId() const {
+  MDB_envinfo info{};
+  mdb_env_info(impl_->env, &info);
+  return info.me_last_txnid;
+}
+
+void Env::Trim(size_t limit_bytes) {
+  int dead = 0;
+  mdb_reader_check(impl_->env, &dead);
+  // Field 3 of /proc/self/statm: resident pages that are backed by files.
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> statm(std::fopen("/proc/self/statm", "re"),
+                                                        std::fclose);
+  unsigned long total = 0;
+  unsigned long resident = 0;
+  unsigned long from_files = 0;
+  if (!statm || std::fscanf(statm.get(), "%lu %lu %lu", &total, &resident, &from_files) != 3) return;
+  if (from_files * static_cast<size_t>(sysconf(_SC_PAGESIZE)) <= limit_bytes) return;
+  MDB_envinfo info{};
+  mdb_env_info(impl_->env, &info);
+  // Only page table entries go: the data stays in the page cache, and a reader in the middle faults it back in.
+  madvise(const_cast<uint8_t*>(impl_->map), (info.me_last_pgno + 1) * impl_->page_bytes,
+          MADV_DONTNEED);
+}
+
+ReadTxn::ReadTxn(Env& env) : env_(env) {
+  MDB_txn* txn = nullptr;
+  {
+    MutexLock lock(env.impl_->pool_mutex);
+    if (!env.impl_->pool.empty()) {
+      txn = env.impl_->pool.back();
+      env.impl_->pool.pop_back();
+    }
+  }
+  if (txn != nullptr && mdb_txn_renew(txn) != 0) {
+    mdb_txn_abort(txn);
+    txn = nullptr;
+  }
+  if (txn == nullptr && mdb_txn_begin(env.impl_->env, nullptr, MDB_RDONLY, &txn) != 0) return;
+  txn_ = txn;
+}
+
+ReadTxn::~ReadTxn() {
+  if (!owned_ || txn_ == nullptr) return;
+  mdb_txn_reset(AsTxn(txn_));
+  MutexLock lock(env_.impl_->pool_mutex);
+  env_.impl_->pool.push_back(AsTxn(txn_));
+}
+
+uint64_t ReadTxn::txn_id() const { return txn_ == nullptr ? 0 : mdb_txn_id(AsTxn(txn_)); }
+
+Result<std::optional<Bytes>> ReadTxn::Get(Table table, ByteSpan key) const {
+  const Env::Impl& impl = *env_.impl_;
+  if (txn_ == nullptr) return Fail(Code::kUnavailable, "store: too many readers at once");
+  MDB_val key_value = AsValue(key);
+  MDB_val value{};
+  int code =
+      Guarded([&] { return mdb_get(AsTxn(txn_), impl.dbi(table), &key_value, &value); });
+  if (code == MDB_NOTFOUND) return std::optional<Bytes>();
+  if (code == 0 && !impl.InsideFile(value)) code = MDB_CORRUPTED;
+  if (code != 0) return FailLmdb(code, impl.directory, TableName(table));
+  std::optional<Bytes> copy(std::in_place, value.mv_size);
+  code = Guarded([&] {
+    std::memcpy(copy->data(), value.mv_data, value.mv_size);
+    return 0;
+  });
+  if (code != 0) return FailLmdb(code, impl.directory, TableName(table));
+  return copy;
+}
+
+Status ReadTxn::Scan(Table table, ByteSpan from, const Visitor& visit) const {
+  const Env::Impl& impl = *env_.impl_;
+  if (txn_ == nullptr) return Fail(Code::kUnavailable, "store: too many readers at once");
+  MDB_cursor* cursor = nullptr;
+  int code = Guarded([&] { return mdb_cursor_open(AsTxn(txn_), impl.dbi(table), &cursor); });
+  if (code != 0) return FailLmdb(code, impl.directory, TableName(table));
+  std::unique_ptr<MDB_cursor, void (*)(MDB_cursor*)> closer(cursor, mdb_cursor_close);
+
+  MDB_val key = AsValue(from);
+  MDB_val value{};
+  MDB_cursor_op step = from.empty() ? MDB_FIRST : MDB_SET_RANGE;
+  Bytes key_copy;
+  Bytes value_copy;
+  for (;;) {
+    code = Guarded([&] { return mdb_cursor_get(cursor, &key, &value, step); });
+    if (code == MDB_NOTFOUND) return {};
+    if (code == 0 && (!impl.InsideFile(key) || !impl.InsideFile(value))) code = MDB_CORRUPTED;
+    if (code != 0) return FailLmdb(code, impl.directory, TableName(table));
+    key_copy.resize(key.mv_size);
+    value_copy.resize(value.mv_size);
+    code = Guarded([&] {
+      std::memcpy(key_copy.data(), key.mv_data, key.mv_size);
+      std::memcpy(value_copy.data(), value.mv_data, value.mv_size);
+      return 0;
+    });
+    if (code != 0) return FailLmdb(code, impl.directory, TableName(table));
+    TRY_ASSIGN(bool go_on, visit(key_copy, value_copy));
+    if (!go_on) return {};
+    step = MDB_NEXT;
+  }
+}
+
+Result<std::unique_ptr<WriteTxn>> WriteTxn::Begin(Env& env) {
+  const std::string& directory = env.directory();
+  if (env.impl_->damaged) return FailLmdb(MDB_CORRUPTED, directory, "write");
+  MDB_txn* txn = nullptr;
+  int code = Guarded([&] { return mdb_txn_begin(env.impl_->env, nullptr, 0, &txn); });
+  if (code != 0) return FailLmdb(code, directory, "write");
+  return std::unique_ptr<WriteTxn>(new WriteTxn(env, txn));
+}
+
+WriteTxn::~WriteTxn() {
+  if (reader_.txn_ == nullptr) return;
+  int code = Guarded([&] {
+    mdb_txn_abort(AsTxn(reader_.txn_));
+    return 0;
+  });
+  if (code != 0) reader_.env_.impl_->damaged = true;
+}
+
+Status WriteTxn::Check(int code, const char* what) {
+  if (code == 0) return {};
+  // After damage the list of free pages cannot be trusted, and the next write could land on live data.
+  if (MeansDamage(code)) reader_.env_.impl_->damaged = true;
+  return FailLmdb(code, reader_.env_.directory(), what);
+}
+
+Status WriteTxn::Put(Table table, ByteSpan key, ByteSpan value) {
+  MDB_val key_value = AsValue(key);
+  MDB_val data = AsValue(value);
+  return Check(Guarded([&] {
+                 return mdb_put(AsTxn(reader_.txn_), reader_.env_.impl_->dbi(table), &key_value,
+                                &data, 0);
+               }),
+               TableName(table));
+}
+
+Result<bool> WriteTxn::Delete(Table table, ByteSpan key) {
+  MDB_val key_value = AsValue(key);
+  int code = Guarded([&] {
+    return mdb_del(AsTxn(reader_.txn_), reader_.env_.impl_->dbi(table), &key_value, nullptr);
+  });
+  if (code == MDB_NOTFOUND) return false;
+  TRY(Check(code, TableName(table)));
+  return true;
+}
+
+Status WriteTxn::Commit() {
+  // LMDB frees the transaction whether or not it commits; after a fault in here nobody may touch it again.
+  MDB_txn* txn = AsTxn(reader_.txn_);
+  reader_.txn_ = nullptr;
+  return Check(Guarded([&] { return mdb_txn_commit(txn); }), "commit");
+}
+
+}  // namespace secretfs::store

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace secretfs::store {
+
+// Who asks: an IAM ARN in the store's account, and the kernel facts it came from.
+struct Principal {
+  std::string arn;
+  uint32_t uid = UINT32_MAX;  // UINT32_MAX: unknown to the kernel's answer; matches no rule.
+  uint32_t gid = UINT32_MAX;
+};
+
+// Which door the request came through.
+enum class Door : uint8_t { kMount = 1, kSocket = 2, kInternal = 3 };
+std::string_view DoorName(Door door);
+
+// A request's origin, valid for the call. `pid` is the calling thread (0: not visible from this pid namespace).
+struct Caller {
+  const Principal& principal;
+  Door door;
+  uint32_t pid = 0;
+};
+
+enum class Action : uint8_t {
+  kCreateSecret = 1,
+  kPutSecretValue,
+  kUpdateSecret,
+  kGetSecretValue,
+  kDescribeSecret,
+  kListSecrets,
+  kListSecretVersionIds,
+  kUpdateSecretVersionStage,
+  kDeleteSecret,
+  kRestoreSecret,
+  kTagResource,
+  kUntagResource,
+  kDestroySecret,  // The end of a recovery window: a service event, never asked for.
+  kKmsDecrypt,
+  kKmsGenerateDataKey,
+  kReadAuditTrail,
+};
+// "GetSecretValue", as CloudTrail's eventName has it.
+std::string_view ActionName(Action action);
+// "secretsmanager.amazonaws.com"
+std::string_view ActionSource(Action action);
+bool IsReadOnly(Action action);
+
+}  // namespace secretfs::store
