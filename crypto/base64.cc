@@ -41,13 +41,13 @@ constexpr int Sextet(int c) {
   return value;
 }
 
-// Four characters as 24 bits; any character outside the alphabet makes it negative.
+// Four characters as 24 bits, or a negative number.
 constexpr int Group(const uint8_t* text) {
   const int a = Sextet(text[0]);
   const int b = Sextet(text[1]);
   const int c = Sextet(text[2]);
   const int d = Sextet(text[3]);
-  return (a * 64 * 64 * 64 + b * 64 * 64 + c * 64 + d) | a | b | c | d;
+  return (a * 64 * 64 * 64 + b * 64 * 64 + c * 64 + d) | (a | b | c | d) >> 31;
 }
 
 }  // namespace

@@ -14,18 +14,22 @@ struct MountOptions {
 };
 
 // Opens /dev/fuse and mounts it on `mountpoint` as "fuse.secretfs": nosuid, nodev, noexec, and
-// read-only for users. As root by mount(2); otherwise through fusermount3, which passes the
-// descriptor back over a socket (libfuse, doc/kernel.txt and util/fusermount.c describe the
-// protocol). Errors: kNotFound, kInvalidArgument (not a directory, not empty), kFailedPrecondition
-// (already a mount point), kPermissionDenied, kUnavailable (no /dev/fuse, no fusermount3), each
-// with the next step.
+// read-only for users. As root by mount(2), always with allow_other, and read-only for this mount
+// alone, so that the superblock stays writable for the daemon's own operations; otherwise through
+// fusermount3, which passes the descriptor back over a socket (libfuse, doc/kernel.txt and
+// util/fusermount.c describe the protocol). Requests wait until the descriptor is served. Errors:
+// kNotFound, kInvalidArgument (not a directory, not empty), kFailedPrecondition (already a mount
+// point), kPermissionDenied, kUnavailable (no /dev/fuse, no fusermount3), each with the next step.
 Result<UniqueFd> MountFuse(const MountOptions& options);
 
-// Detaches `mountpoint`. Errors: kNotFound if no secretfs is mounted there, kFailedPrecondition if
-// it is busy (with `lazy` false), kPermissionDenied.
+// Detaches `mountpoint`; with `lazy`, at once from the tree and for good when its last user is
+// gone. A mount whose daemon died is detached like any other. Errors: kNotFound if no secretfs is
+// mounted there, kFailedPrecondition if it is busy (with `lazy` false), kPermissionDenied,
+// kUnavailable.
 Status UnmountFuse(const std::string& mountpoint, bool lazy);
 
 // Whether a secretfs is mounted on `mountpoint`, by /proc/self/mountinfo.
+// Errors: kInvalidArgument for a path that is not absolute, kUnavailable.
 Result<bool> IsSecretfsMounted(const std::string& mountpoint);
 
 }  // namespace secretfs::fs

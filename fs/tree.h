@@ -152,13 +152,17 @@ class Tree {
   Result<Entry> TripleFileEntry(const store::Caller& caller, const NodeId& node,
                                 const Located& located);
   Entry MetaEntry(const store::Caller& caller, const NodeId& node, const Located& located);
-  // `facts` null: the caller may not see them.
+  // `facts` null: the caller may not see them. `now`, here and below: the clock was read once.
+  struct Caching {
+    bool allowed = false;
+    TimeMs now = 0;
+  };
   Entry FileEntry(const store::Caller& caller, const NodeId& node, const FileFacts* facts,
-                  bool may_cache);
+                  const Caching& caching);
   FileFacts TripleFacts(const Located& located, uint64_t size) const;
   bool MaySee(const store::Caller& caller, const NodeId& node, const store::Secret& secret) const;
   // The label came to its version so lately that the kernel may hold attributes of the one before.
-  bool MovedLately(const Located& located) const;
+  bool MovedLately(const Located& located, TimeMs now) const;
 
   // tree_file.cc
   std::string MetaText(const store::Secret& secret) const;

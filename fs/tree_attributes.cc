@@ -66,7 +66,7 @@ Entry Tree::StatusEntry() {
 }
 
 Entry Tree::FileEntry(const store::Caller& caller, const NodeId& node, const FileFacts* facts,
-                      bool may_cache) {
+                      const Caching& caching) {
   const uint64_t number = node.Encode();
   Entry entry{.node = number, .attributes = BlankAttributes(number)};
   if (facts != nullptr) {
@@ -80,7 +80,7 @@ Entry Tree::FileEntry(const store::Caller& caller, const NodeId& node, const Fil
     attributes.st_ctim = ToTimespec(facts->changed_at);
   }
   const SoleAskers::Question question{number, caller.principal.uid};
-  if (sole_askers_.AsksAlone(question, clock_.NowMs() / 1000) && may_cache) {
+  if (sole_askers_.AsksAlone(question, caching.now / 1000) && caching.allowed) {
     entry.attribute_seconds = options_.attribute_seconds;
   }
   return entry;
@@ -99,23 +99,27 @@ bool Tree::MaySee(const store::Caller& caller, const NodeId& node,
   return service_.MayRead(caller.principal, secret);
 }
 
-bool Tree::MovedLately(const Located& located) const {
-  return located.label && clock_.NowMs() - located.label->moved_at < settle_ms_;
+bool Tree::MovedLately(const Located& located, TimeMs now) const {
+  return located.label && now - located.label->moved_at < settle_ms_;
 }
 
 Result<Entry> Tree::TripleFileEntry(const store::Caller& caller, const NodeId& node,
                                     const Located& located) {
   TRY_ASSIGN(const uint32_t size, ValueSize(node, *located.version));
-  if (!MaySee(caller, node, *located.secret)) return FileEntry(caller, node, nullptr, true);
+  const TimeMs now = clock_.NowMs();
+  const Caching caching{!MovedLately(located, now), now};
+  if (!MaySee(caller, node, *located.secret)) return FileEntry(caller, node, nullptr, caching);
   const FileFacts facts = TripleFacts(located, size);
-  return FileEntry(caller, node, &facts, !MovedLately(located));
+  return FileEntry(caller, node, &facts, caching);
 }
 
 Entry Tree::MetaEntry(const store::Caller& caller, const NodeId& node, const Located& located) {
   const store::Secret& secret = *located.secret;
-  if (!MaySee(caller, node, secret)) return FileEntry(caller, node, nullptr, true);
+  // Any change of the secret changes the text, so its size is never cached.
+  const Caching caching{false, clock_.NowMs()};
+  if (!MaySee(caller, node, secret)) return FileEntry(caller, node, nullptr, caching);
   const FileFacts facts{MetaText(secret).size(), secret.changed_at, secret.changed_at};
-  return FileEntry(caller, node, &facts, false);
+  return FileEntry(caller, node, &facts, caching);
 }
 
 Result<Entry> Tree::GetAttributes(const store::Caller& caller, uint64_t node,

@@ -266,7 +266,8 @@ Status Tree::ListKeys(Listing& listing, const NodeId& node, uint64_t handle) {
 
   TRY_ASSIGN(auto keys, service_.ListKeys(located.version->number));
   std::ranges::sort(keys, {}, &store::SecretService::KeyFile::slot);
-  const bool may_cache = located.version == current && !MovedLately(located);
+  const TimeMs now = clock_.NowMs();
+  const Caching caching{located.version == current && !MovedLately(located, now), now};
   for (const auto& key : keys) {
     const uint64_t cursor = kFirstFree + key.slot;
     if (!listing.Wants(cursor)) continue;
@@ -276,7 +277,7 @@ Status Tree::ListKeys(Listing& listing, const NodeId& node, uint64_t handle) {
     file.key = key.slot;
     listing.AddFile(cursor, name, file, [&] {
       const FileFacts facts = TripleFacts(located, key.size_bytes);
-      return FileEntry(caller, file, visible ? &facts : nullptr, may_cache);
+      return FileEntry(caller, file, visible ? &facts : nullptr, caching);
     });
     if (listing.full()) break;
   }

@@ -1,5 +1,7 @@
 // Opening and reading files.
 
+#include <algorithm>
+
 #include "fs/tree.h"
 #include "store/secret_json.h"
 
@@ -82,7 +84,7 @@ Result<OpenFile> Tree::Open(const store::Caller& caller, uint64_t node) {
     TRY(service_.OpenValue(caller, secret, version, stage));
   }
   recent_opens_.Remember({caller.pid, node}, version.number);
-  return OpenFile{ValueHandle{version.number, size}.Encode(), MovedLately(located)};
+  return OpenFile{ValueHandle{version.number, size}.Encode(), MovedLately(located, clock_.NowMs())};
 }
 
 Result<FileBytes> Tree::ReadMetadata(const store::Caller& caller, const NodeId& node,

@@ -1,5 +1,6 @@
 // Extended attributes: what a file is, beside its bytes.
 
+#include <algorithm>
 #include <array>
 
 #include "crypto/keyring.h"

@@ -27,7 +27,7 @@ HttpAnswer AnswerOf(AwsOutcome outcome) {
 }  // namespace
 
 AwsFailure::AwsFailure(const Error& error)
-    : name(AwsErrorName(error.code)),
+    : name(store::AwsErrorName(error.code)),
       http_status(AwsHttpStatus(error.code)),
       message(error.message) {}
 

@@ -5,41 +5,11 @@
 
 namespace secretfs::mount {
 
-std::string_view AwsErrorName(Code code) {
-  switch (code) {
-    case Code::kValidation:
-      return "ValidationException";
-    case Code::kInvalidArgument:
-      return "InvalidParameterException";
-    case Code::kFailedPrecondition:
-      return "InvalidRequestException";
-    case Code::kNotFound:
-    case Code::kStale:
-      return "ResourceNotFoundException";
-    case Code::kAlreadyExists:
-      return "ResourceExistsException";
-    case Code::kConflict:
-      return "PreconditionNotMetException";
-    case Code::kPermissionDenied:
-      return "AccessDeniedException";
-    case Code::kLimitExceeded:
-      return "LimitExceededException";
-    case Code::kSealed:
-      return "StoreSealedException";
-    case Code::kKeyUnavailable:
-      return "DecryptionFailure";
-    case Code::kCorrupt:
-    case Code::kUnavailable:
-    case Code::kInternal:
-      return "InternalServiceError";
-  }
-  return "InternalServiceError";
-}
-
 unsigned AwsHttpStatus(Code code) {
   constexpr unsigned kBadRequest = 400;
   constexpr unsigned kServerError = 500;
-  return AwsErrorName(code) == AwsErrorName(Code::kInternal) ? kServerError : kBadRequest;
+  return store::AwsErrorName(code) == store::AwsErrorName(Code::kInternal) ? kServerError
+                                                                           : kBadRequest;
 }
 
 Code CodeOfAwsError(std::string_view name) {
@@ -49,7 +19,7 @@ Code CodeOfAwsError(std::string_view name) {
       Code::kSealed,        Code::kKeyUnavailable,
   };
   for (Code code : kNamed) {
-    if (AwsErrorName(code) == name) return code;
+    if (store::AwsErrorName(code) == name) return code;
   }
   if (name == kUnknownOperation || name == kSerialization || name == kInvalidNextToken) {
     return Code::kValidation;

@@ -63,16 +63,10 @@ std::string UnsupportedWriteMember(MemberReader& in) {
   return "";
 }
 
-// What CreateSecret, PutSecretValue and UpdateSecret check alike. SDKs fill the token in by
-// themselves.
+// What CreateSecret, PutSecretValue and UpdateSecret check alike.
 std::optional<AwsFailure> CheckWrite(MemberReader& in) {
   const std::string unsupported = UnsupportedWriteMember(in);
   if (in.failed()) return RefuseMember(in).error();
-  if (!in.Has("ClientRequestToken")) {
-    return AwsFailure(
-        Error{Code::kFailedPrecondition,
-              "You must provide a ClientRequestToken value. We recommend a UUID-type value."});
-  }
   if (!unsupported.empty()) return AwsFailure(Error{Code::kInvalidArgument, unsupported});
   return std::nullopt;
 }
@@ -120,11 +114,7 @@ AwsOutcome AwsEndpoint::PutSecretValue(AwsCall& call) {
                             .request_id = call.request_id};
   if (auto failure = CheckWrite(in)) return std::unexpected(*std::move(failure));
   TRY_ASSIGN(auto value, TakeValue(call.message));
-  if (!value) {
-    return Refuse(Code::kFailedPrecondition,
-                  "You must provide either SecretString or SecretBinary.");
-  }
-  request.value = *std::move(value);
+  if (value) request.value = *std::move(value);
   TRY_ASSIGN(const auto written, service_.PutSecretValue(call.caller, std::move(request)));
   return WrittenJson(written, /*with_stages=*/true);
 }
@@ -181,7 +171,11 @@ AwsOutcome AwsEndpoint::ListSecrets(AwsCall& call) {
     problem = "SortBy and SortOrder: secrets come in ascending order of creation only.";
   }
   if (!problem.empty()) return Refuse(Code::kInvalidArgument, problem);
-  TRY_ASSIGN(const store::SecretPage page, service_.ListSecrets(call.caller, request));
+  auto listed = service_.ListSecrets(call.caller, request);
+  if (!listed && listed.error().code == Code::kInvalidArgument && !request.next_token.empty()) {
+    return std::unexpected(AwsFailure(kInvalidNextToken, listed.error().message));
+  }
+  TRY_ASSIGN(const store::SecretPage page, std::move(listed));
   std::string text = R"({"SecretList":[)";
   for (const store::SecretPtr& secret : page.secrets) {
     text += (text.back() == '[' ? "" : ",") + store::SecretListEntryJson(*secret, service_.realm());
@@ -201,10 +195,10 @@ AwsOutcome AwsEndpoint::ListSecretVersionIds(AwsCall& call) {
   const std::optional<std::string> token = in.Text("NextToken");
   if (in.failed()) return RefuseMember(in);
   if (limit < 1 || limit > kMaxResultsDefault) {
-    return Refuse(Code::kValidation, "1 validation error detected: Value '" +
-                                         std::to_string(limit) +
-                                         "' at 'maxResults' failed to satisfy constraint: Member "
-                                         "must have value between 1 and 100");
+    return Refuse(Code::kValidation,
+                  "1 validation error detected: Value '" + std::to_string(limit) +
+                      "' at 'maxResults' failed to satisfy constraint: Member must have value " +
+                      (limit < 1 ? "greater than or equal to 1" : "less than or equal to 100"));
   }
   TRY_ASSIGN(const store::SecretPtr secret,
              service_.ListSecretVersionIds(call.caller, secret_id, call.request_id));

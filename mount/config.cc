@@ -43,10 +43,10 @@ constexpr std::array kOptions = {
     Option{"", "mountpoint", PathOption{&Config::mountpoint}},
     Option{"", "socket", PathOption{&Config::socket}},
     Option{"mount", "allow_other", SwitchOption{&Config::allow_other}},
-    Option{"mount", "reader_threads", NumberOption{&Config::reader_threads, 0, 64}},
+    Option{"mount", "reader_threads", NumberOption{&Config::reader_threads, 0, 8}},
     Option{"audit", "directory", PathOption{&Config::audit_directory}},
     Option{"audit", "segment_mib", NumberOption{&Config::audit_segment_mib, 1, 1024}},
-    Option{"audit", "sync_interval_ms", NumberOption{&Config::audit_sync_interval_ms, 0, 60'000}},
+    Option{"audit", "sync_interval_ms", NumberOption{&Config::audit_sync_interval_ms, 10, 60'000}},
 };
 
 std::string Quoted(std::string_view name) {

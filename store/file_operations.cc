@@ -41,21 +41,17 @@ bool LocalService::MayDescribe(const Principal& principal, const Secret& secret)
   return DecideOn(principal, Action::kDescribeSecret, secret).has_value();
 }
 
-std::string LocalService::ArnOf(const Secret& secret) {
-  return SecretArn(realm(), secret.name, secret.arn_suffix);
-}
-
 Status LocalService::DecideOn(const Principal& principal, Action action,
                               const Secret& secret) const {
   std::optional<Action> kms;
   if (action == Action::kGetSecretValue) kms = Action::kKmsDecrypt;
-  return Decide(principal, action, SecretArn(realm(), secret.name, secret.arn_suffix), kms);
+  return Decide(principal, action, secret.arn, kms);
 }
 
 Status LocalService::OpenValue(const Caller& caller, const Secret& secret, const Version& version,
                                std::string_view stage) {
   AuditEvent event = NewEvent(caller, Action::kGetSecretValue, secret.name, "");
-  event.resource_arn = ArnOf(secret);
+  event.resource_arn = secret.arn;
   event.version_id = version.id;
   event.version_stage = stage;
   Status decided = DecideOn(caller.principal, event.action, secret);
@@ -80,7 +76,7 @@ Result<crypto::SecretBuffer> LocalService::ReadValue(const Caller& caller, Selec
   }
   if (!decided) {
     AuditEvent event = NewEvent(caller, Action::kGetSecretValue, secret->name, "");
-    event.resource_arn = ArnOf(*secret);
+    event.resource_arn = secret->arn;
     event.version_id = version->id;
     return Refuse(event, std::move(decided).error());
   }
@@ -98,7 +94,7 @@ Result<crypto::SecretBuffer> LocalService::ReadValue(const Caller& caller, Selec
 
 Status LocalService::OpenMetadata(const Caller& caller, const Secret& secret, Action action) {
   AuditEvent event = NewEvent(caller, action, secret.name, "");
-  event.resource_arn = ArnOf(secret);
+  event.resource_arn = secret.arn;
   Status decided = DecideOn(caller.principal, action, secret);
   if (!decided) return Refuse(event, std::move(decided).error());
   return RecordSuccess(event);

@@ -48,7 +48,7 @@ Status WriteNewStore(Env& env, const Realm& realm, uint32_t owner_uid,
                                                          header.created_at, random));
   StoreKeys keys(store_key);
   Bytes encoded = EncodeStoreHeader(header, keys.header.Reveal());
-  SecretStore store(env, std::move(keys), random);
+  SecretStore store(env, std::move(keys), realm, random);
   TRY_ASSIGN(std::unique_ptr<SecretStore::Mutation> mutation, store.Begin());
   TRY(mutation->PutHeader(encoded));
   TRY(mutation->PutKmsKey(key));
@@ -109,7 +109,8 @@ Result<std::unique_ptr<SecretService>> SecretService::Open(const Options& option
   StoreKeys keys(*store_key);
   TRY(CheckStoreHeaderMac(encoded, keys.header.Reveal()));
   crypto::SecretBuffer audit_key = crypto::SecretBuffer::CopyOf(keys.audit.Reveal());
-  parts.store = std::make_unique<SecretStore>(*parts.env, std::move(keys), random);
+  parts.store = std::make_unique<SecretStore>(*parts.env, std::move(keys), parts.header.realm,
+                                              random);
   TRY(parts.store->Load());
   TRY_ASSIGN(std::vector<crypto::KeyRecord> kms_keys, parts.store->LoadKmsKeys());
   bool has_default = false;
@@ -220,7 +221,7 @@ Result<SecretPtr> LocalService::Find(const Caller& caller, const std::string& se
   if (reference) {
     TRY_ASSIGN(secret, Resolve(*reference));
   }
-  if (secret != nullptr) event.resource_arn = ArnOf(*secret);
+  if (secret != nullptr) event.resource_arn = secret->arn;
   TRY(Decide(caller.principal, event.action, secret ? event.resource_arn : secret_id, kms_action));
   if (!reference) return std::unexpected(std::move(reference).error());
   if (secret == nullptr) return Fail(Code::kNotFound, std::string(kCannotFind));
@@ -258,7 +259,7 @@ Result<Secret> LocalService::Reload(SecretStore::Mutation& mutation, const Secre
 }
 
 SecretIdentity LocalService::IdentityOf(const Secret& secret) const {
-  return {SecretArn(realm(), secret.name, secret.arn_suffix), secret.name};
+  return {secret.arn, secret.name};
 }
 
 // --- changes, upkeep, health
@@ -280,7 +281,7 @@ Result<size_t> LocalService::PurgeExpired() {
     if (!secret || !secret->deletion_at || *secret->deletion_at > now) continue;
     AuditEvent event =
         NewEvent({kService, Door::kInternal}, Action::kDestroySecret, secret->name, "");
-    event.resource_arn = ArnOf(*secret);
+    event.resource_arn = secret->arn;
     TRY(mutation->RemoveSecret(*secret));
     TRY(mutation->AppendChange(path, ChangeKind::kRemoved, now));
     TRY(CommitWithEvent(*mutation, event));

@@ -59,7 +59,7 @@ class LocalService final : public SecretService {
   Result<std::optional<uint32_t>> PeekKeySize(SelectorId number, KeySlot slot) override;
   bool MayRead(const Principal& principal, const Secret& secret) override;
   bool MayDescribe(const Principal& principal, const Secret& secret) override;
-  std::string ArnOf(const Secret& secret) override;
+  std::string ArnOf(const Secret& secret) override { return secret.arn; }
   Status OpenValue(const Caller& caller, const Secret& secret, const Version& version,
                    std::string_view stage) override;
   Result<crypto::SecretBuffer> ReadValue(const Caller& caller, SelectorId number,
@@ -115,11 +115,9 @@ class LocalService final : public SecretService {
     Version version;
   };
   SealedValue MakeVersion(const NewValue& value, const std::string& version_id) const;
-  Result<SealedValue> Seal(const NewValue& value, const std::string& name,
-                           const std::string& arn_suffix, const std::string& version_id);
+  Result<SealedValue> Seal(const NewValue& value, const std::string& arn,
+                           const std::string& version_id);
   Result<crypto::SecretBuffer> Unseal(const Secret& secret, const Version& version) const;
-  crypto::EncryptionContext ContextOf(const std::string& name, const std::string& arn_suffix,
-                                      const std::string& version_id) const;
   // Whether the version holds exactly `value`: the test of an idempotent replay.
   Result<bool> Holds(const Secret& secret, const Version& version, const NewValue& value) const;
   Result<WrittenVersion> Replay(const Secret& secret, const Version& version, const NewValue& value,

@@ -58,6 +58,7 @@ struct Secret {
   PathId path = 0;
   std::string name;
   std::string arn_suffix;
+  std::string arn;  // Not stored: the store computes it when it loads the secret.
   std::string description;
   std::map<std::string, std::string> tags;
   bool ever_tagged = false;  // AWS shows `Tags: []` after the last tag went, nothing before the first came.

@@ -49,15 +49,13 @@ Error ScheduledForDeletion() {
           "deletion."};
 }
 
+crypto::EncryptionContext ContextOf(const std::string& arn, const std::string& version_id) {
+  return {{"SecretARN", arn}, {"SecretVersionId", version_id}};
+}
+
 }  // namespace
 
 // --- values
-
-crypto::EncryptionContext LocalService::ContextOf(const std::string& name,
-                                                  const std::string& arn_suffix,
-                                                  const std::string& version_id) const {
-  return {{"SecretARN", SecretArn(realm(), name, arn_suffix)}, {"SecretVersionId", version_id}};
-}
 
 LocalService::SealedValue LocalService::MakeVersion(const NewValue& value,
                                                     const std::string& version_id) const {
@@ -80,15 +78,15 @@ LocalService::SealedValue LocalService::MakeVersion(const NewValue& value,
 }
 
 // Encryption happens before the write transaction, so none is held across the KMS key's provider.
-Result<LocalService::SealedValue> LocalService::Seal(const NewValue& value, const std::string& name,
-                                                     const std::string& arn_suffix,
+Result<LocalService::SealedValue> LocalService::Seal(const NewValue& value,
+                                                     const std::string& arn,
                                                      const std::string& version_id) {
   SealedValue sealed = MakeVersion(value, version_id);
   sealed.number = parts_.store->ReserveSelector();
   sealed.version.number = sealed.number;
   TRY_ASSIGN(sealed.envelope,
              crypto::SealEnvelope(parts_.keyring, parts_.default_key,
-                                  ContextOf(name, arn_suffix, version_id),
+                                  ContextOf(arn, version_id),
                                   SecretStore::EnvelopePlace(sealed.number), value.bytes, random_));
   return sealed;
 }
@@ -100,7 +98,7 @@ Result<crypto::SecretBuffer> LocalService::Unseal(const Secret& secret,
     return Fail(Code::kStale, "version " + version.id + " of " + secret.name + " is gone");
   }
   auto value = crypto::OpenEnvelope(parts_.keyring,
-                                    ContextOf(secret.name, secret.arn_suffix, version.id),
+                                    ContextOf(secret.arn, version.id),
                                     SecretStore::EnvelopePlace(version.number), *envelope);
   if (value && value->size() == version.size_bytes) return value;
   if (!value && value.error().code != Code::kCorrupt) return value;
@@ -122,7 +120,7 @@ Result<WrittenVersion> LocalService::Replay(const Secret& secret, const Version&
     return Fail(Code::kAlreadyExists, "You can't use ClientRequestToken " + version.id +
                                           " because that value is already in use for a version of "
                                           "secret " +
-                                          ArnOf(secret) + ".");
+                                          secret.arn + ".");
   }
   event.version_id = version.id;
   TRY(RecordSuccess(event));
@@ -135,7 +133,7 @@ Result<WrittenVersion> LocalService::WriteVersion(const Secret& seen, const std:
                                                   const std::optional<std::string>& if_version,
                                                   const std::optional<std::string>& description,
                                                   AuditEvent& event) {
-  TRY_ASSIGN(SealedValue sealed, Seal(value, seen.name, seen.arn_suffix, version_id));
+  TRY_ASSIGN(SealedValue sealed, Seal(value, seen.arn, version_id));
   TRY_ASSIGN(std::unique_ptr<SecretStore::Mutation> mutation, parts_.store->Begin());
   TRY_ASSIGN(Secret secret, Reload(*mutation, seen));
   if (secret.deletion_at) {
@@ -195,11 +193,11 @@ Result<WrittenVersion> LocalService::InsertSecret(const SecretName& name, Create
   secret.tags = request.tags;
   secret.created_at = secret.changed_at = clock_.NowMs();
   secret.kms_key = parts_.default_key;
-  event.resource_arn = ArnOf(secret);
+  secret.arn = SecretArn(realm(), secret.name, secret.arn_suffix);
+  event.resource_arn = secret.arn;
   SealedValue sealed;
   if (request.value) {
-    TRY_ASSIGN(sealed, Seal(*request.value, secret.name, secret.arn_suffix,
-                            request.client_request_token));
+    TRY_ASSIGN(sealed, Seal(*request.value, secret.arn, request.client_request_token));
     event.version_id = request.client_request_token;
   }
   TRY_ASSIGN(std::unique_ptr<SecretStore::Mutation> mutation, parts_.store->Begin());
@@ -237,7 +235,7 @@ Result<WrittenVersion> LocalService::CreateSecret(const Caller& caller, CreateRe
     if (request.value) TRY(ValidateValue(*request.value));
     TRY_ASSIGN(SecretPtr existing, Resolve({name, std::nullopt}));
     if (existing == nullptr) return InsertSecret(name, request, event);
-    event.resource_arn = ArnOf(*existing);
+    event.resource_arn = existing->arn;
     if (existing->deletion_at) return std::unexpected(ScheduledForDeletion());
     const Version* version = existing->FindVersionById(request.client_request_token);
     if (version == nullptr || !request.value) {

@@ -59,8 +59,12 @@ StoreKeys::StoreKeys(const crypto::SecretBuffer& store_key)
       audit(Derive(store_key, "audit")),
       header(Derive(store_key, "header")) {}
 
-SecretStore::SecretStore(Env& env, StoreKeys keys, crypto::RandomSource& random)
-    : env_(env), keys_(std::move(keys)), random_(random), caches_(std::make_unique<Caches>()) {}
+SecretStore::SecretStore(Env& env, StoreKeys keys, Realm realm, crypto::RandomSource& random)
+    : env_(env),
+      keys_(std::move(keys)),
+      realm_(std::move(realm)),
+      random_(random),
+      caches_(std::make_unique<Caches>()) {}
 SecretStore::~SecretStore() = default;
 
 Status SecretStore::Load() {
@@ -191,6 +195,7 @@ Result<std::optional<Secret>> SecretStore::ReadSecret(const ReadTxn& txn, PathId
   TRY_ASSIGN(std::optional<Bytes> bytes, GetRecord(txn, Table::kSecrets, TableKey(path)));
   if (!bytes) return std::optional<Secret>();
   TRY_ASSIGN(Secret secret, DecodeSecret(*bytes));
+  secret.arn = SecretArn(realm_, secret.name, secret.arn_suffix);
   return std::optional<Secret>(std::move(secret));
 }
 
@@ -227,6 +232,7 @@ Status SecretStore::ListSecrets(PathId after,
                   [&](ByteSpan key, ByteSpan sealed) -> Result<bool> {
                     TRY_ASSIGN(Bytes bytes, OpenRecord(Table::kSecrets, key, sealed));
                     TRY_ASSIGN(Secret secret, DecodeSecret(bytes));
+                    secret.arn = SecretArn(realm_, secret.name, secret.arn_suffix);
                     return visit(secret);
                   });
 }

@@ -38,7 +38,7 @@ struct StoreKeys {
 // secret_service.h uses it. Thread-safe.
 class SecretStore {
  public:
-  SecretStore(Env& env, StoreKeys keys, crypto::RandomSource& random);
+  SecretStore(Env& env, StoreKeys keys, Realm realm, crypto::RandomSource& random);
   ~SecretStore();
 
   // Takes the counters from the store and checks that they belong to its newest transaction; call once, before
@@ -158,6 +158,7 @@ class SecretStore {
 
   Env& env_;
   StoreKeys keys_;
+  const Realm realm_;
   crypto::RandomSource& random_;
   std::unique_ptr<Caches> caches_;
   std::atomic<SelectorId> next_selector_{1};

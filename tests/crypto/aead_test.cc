@@ -89,8 +89,8 @@ TEST_F(AeadTest, MatchesTheVectorsOfC2sp) {
   }
 }
 
-// "Accumulated randomized tests" of https://c2sp.org/XAES-256-GCM: inputs from SHAKE-128 of nothing, the ciphertexts
-// hashed with SHAKE-128.
+// "Accumulated randomized tests" of https://c2sp.org/XAES-256-GCM: inputs from SHAKE-128 of
+// nothing, the ciphertexts hashed with SHAKE-128.
 TEST_F(AeadTest, MatchesTheAccumulatedVectorsOfC2sp) {
   constexpr int kRounds = 10'000;
   EVP_MD_CTX* const shake = EVP_MD_CTX_new();

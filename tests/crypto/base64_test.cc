@@ -11,7 +11,9 @@
 namespace secretfs::crypto {
 namespace {
 
-std::string Encode(ByteSpan bytes) { return std::string(AsText(Base64Encode(bytes).Reveal())); }
+std::string Encode(ByteSpan bytes) {
+  return std::string(AsText(Base64Encode(bytes).Reveal()));
+}
 
 TEST(Base64Test, MatchesTheVectorsOfRfc4648) {
   for (const Vector& vector : ReadVectors("base64.txt")) {
@@ -39,7 +41,7 @@ TEST(Base64Test, UsesTheStandardAlphabetInOrder) {
   const auto decoded = Base64Decode(AsBytes(alphabet));
   ASSERT_TRUE(decoded);
   EXPECT_EQ(Encode(decoded->Reveal()), alphabet);
-  EXPECT_EQ(ToHex(decoded->Reveal().first(6)), "00108310518b");
+  EXPECT_EQ(ToHex(decoded->Reveal().first(6)), "001083105187");
 }
 
 TEST(Base64Test, RefusesWhatIsNotCanonical) {
@@ -50,7 +52,8 @@ TEST(Base64Test, RefusesWhatIsNotCanonical) {
   }
 }
 
-// Among all groups of four characters over a small alphabet, each value has exactly one that is accepted.
+// Among all groups of four characters over a small alphabet, each value has exactly one that is
+// accepted.
 TEST(Base64Test, DecodingIsInjective) {
   const std::string characters = "ABQgw+/=9\n*";
   std::set<std::string> values;

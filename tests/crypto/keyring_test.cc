@@ -4,7 +4,7 @@
 
 #include <set>
 
-#include "tests/crypto/local_root_key.h"
+#include "tests/crypto/key_directory.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/fake_random.h"
 
@@ -76,9 +76,9 @@ TEST(EncryptionContextTest, LengthsKeepNamesAndValuesApart) {
       {{"a", "b"}, {"c", ""}},
       {{"a", ""}, {"b", "c"}},
   };
-  std::set<Bytes> encodings;
+  std::set<std::string> encodings;
   for (const EncryptionContext& context : contexts) {
-    EXPECT_TRUE(encodings.insert(EncodeEncryptionContext(context)).second);
+    EXPECT_TRUE(encodings.insert(ToHex(EncodeEncryptionContext(context))).second);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <set>
+#include <string>
 
 #include "crypto/base/bytes.h"
 #include "tests/support/fake_clock.h"
@@ -13,11 +14,11 @@ namespace {
 
 TEST(SystemRandomTest, NeverRepeats) {
   SystemRandom random;
-  std::set<Bytes> seen;
+  std::set<std::string> seen;
   for (int i = 0; i < 1000; ++i) {
     Bytes bytes(16);
     random.Fill(bytes);
-    EXPECT_TRUE(seen.insert(bytes).second);
+    EXPECT_TRUE(seen.insert(ToHex(bytes)).second);
   }
 }
 
@@ -37,11 +38,11 @@ TEST(FakeRandomTest, RepeatsForTheSameSeedOnly) {
 
 TEST(FakeRandomTest, DoesNotRepeatWithinARun) {
   testing::FakeRandom random;
-  std::set<Bytes> seen;
+  std::set<std::string> seen;
   for (int i = 0; i < 1000; ++i) {
     Bytes bytes(16);
     random.Fill(bytes);
-    EXPECT_TRUE(seen.insert(bytes).second);
+    EXPECT_TRUE(seen.insert(ToHex(bytes)).second);
   }
 }
 

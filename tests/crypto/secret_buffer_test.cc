@@ -24,7 +24,9 @@ template <typename T>
 concept Printable = requires(std::ostream& out, const T& value) { out << value; };
 static_assert(!Printable<SecretBuffer>);
 
-SecretBuffer Secret(std::string_view text) { return SecretBuffer::CopyOf(AsBytes(text)); }
+SecretBuffer Secret(std::string_view text) {
+  return SecretBuffer::CopyOf(AsBytes(text));
+}
 
 TEST(SecretBufferTest, StartsEmpty) {
   const SecretBuffer buffer;

@@ -8,8 +8,9 @@
 
 namespace secretfs::testing {
 
-// The same bytes in every run for the same seed: xorshift64* (Marsaglia; Vigna 2016) over a counter, so that two calls
-// never start alike. For tests only: anybody can predict it. Thread-safe.
+// The same bytes in every run for the same seed: xorshift64* (Marsaglia; Vigna 2016) over a
+// counter, so that two calls never start alike. For tests only: anybody can predict it.
+// Thread-safe.
 class FakeRandom final : public crypto::RandomSource {
  public:
   explicit FakeRandom(uint64_t seed = 1) : seed_(seed) {}
@@ -24,7 +25,8 @@ class FakeRandom final : public crypto::RandomSource {
 
  private:
   uint64_t NextWord() REQUIRES(mutex_) {
-    // The odd factor spreads neighbouring seeds; the state must not be 0, which xorshift never leaves.
+    // The odd factor spreads neighbouring seeds; the state must not be 0, which xorshift never
+    // leaves.
     uint64_t x = (seed_ + ++counter_ * 0x100000001b3u) * 0x9e3779b97f4a7c15u;
     if (x == 0) x = 1;
     for (int round = 0; round < 3; ++round) {

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <fuse_lowlevel.h>
+
+#include <atomic>
+
+#include "fs/callers.h"
+#include "fs/tree.h"
+
+namespace secretfs::fs {
+
+// What the callbacks work on: the session's userdata. Thread-safe.
+struct FuseFilesystem {
+  Tree& tree;
+  Callers& callers;
+  fuse_session* session = nullptr;  // For notifications; null: none are sent.
+  std::atomic<uint64_t> last_failure =
+      0;  // What was logged last, so that a lasting failure is one line.
+};
+
+// The callbacks: each unpacks its request, calls the Tree, replies exactly once. Absent on purpose:
+// `flush` (one round trip less at each close), `release`, `releasedir`, `forget` (nothing is
+// remembered; libfuse answers them).
+fuse_lowlevel_ops FuseOperations();
+
+}  // namespace secretfs::fs

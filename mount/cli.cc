@@ -1,0 +1,163 @@
+#include "mount/cli.h"
+
+#include <CLI/CLI.hpp>
+#include <exception>
+#include <vector>
+
+#include "crypto/base/log.h"
+#include "mount/cli_verbs.h"
+#include "mount/exit_status.h"
+#include "mount/status.h"
+
+namespace secretfs::mount {
+namespace {
+
+constexpr const char* kFooter =
+    "Values come from standard input, a file or a prompt, never from the command line.\n"
+    "Exit status: 0 ok, 1 error, 2 usage, 3 not found, 4 denied, 5 sealed (root key wrong or\n"
+    "missing), 6 conflict (another state than asked for: lost compare-and-swap, name taken,\n"
+    "marked for deletion, already mounted). An error is one line on standard error; with --json\n"
+    "that line is {\"error\":{\"code\":\"...\",\"message\":\"...\"}}.\n"
+    "Environment: SECRETFS_SOCKET, SECRETFS_STORE, SECRETFS_CONFIG.";
+
+// What to do about an error that does not say so itself.
+std::string NextStep(Code code, const std::string& verb) {
+  switch (code) {
+    case Code::kValidation:
+    case Code::kInvalidArgument:
+      return "see: secretfs " + verb + " --help";
+    case Code::kNotFound:
+    case Code::kStale:
+      return "see what there is with: secretfs ls";
+    case Code::kPermissionDenied:
+      return "ask the owner of the store";
+    case Code::kAlreadyExists:
+    case Code::kConflict:
+      return "see its state with: secretfs describe NAME";
+    case Code::kFailedPrecondition:
+      return "see its state with: secretfs describe NAME, or secretfs status";
+    case Code::kLimitExceeded:
+      return "remove what is no longer needed";
+    case Code::kSealed:
+      return "give the root key that the store was made with";
+    case Code::kKeyUnavailable:
+    case Code::kCorrupt:
+    case Code::kUnavailable:
+    case Code::kInternal:
+      return "see: secretfs status, and the log of the daemon";
+  }
+  return "";
+}
+
+// "secretfs: <what>: <reason>; <next step>". A reason that has a ";" names its own next step.
+std::string ErrorLine(const std::string& subject, const Error& error) {
+  std::string line = "secretfs: " + subject + ": " + error.message;
+  if (line.ends_with('.')) line.pop_back();
+  if (error.message.find(';') == std::string::npos) {
+    line += "; " + NextStep(error.code, subject.substr(0, subject.find(' ')));
+  }
+  return Printable(line);
+}
+
+int Report(Cli& cli, const Error& error) {
+  cli.terminal.WriteError(cli.json ? ErrorJson(error) : ErrorLine(cli.subject, error));
+  return ExitStatusOf(error.code);
+}
+
+// What the parser did not like, in our words. The text of a surplus argument may be a value that
+// somebody typed in spite of everything, so it is never repeated for `put`.
+Error UsageError(const CLI::App& app, const CLI::ParseError& error) {
+  const auto verbs = app.get_subcommands();
+  if (verbs.empty()) {
+    const bool has_extra = dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr;
+    return {Code::kInvalidArgument,
+            (has_extra ? std::string(error.what()) : "which command?") + "; see: secretfs --help"};
+  }
+  const std::string verb = verbs.front()->get_name();
+  if (verb == "put" && dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+    return {Code::kInvalidArgument,
+            "one argument too many; a value is never taken from the command line, where every "
+            "user can see it: pipe it in, or use --file"};
+  }
+  return {Code::kInvalidArgument,
+          std::string(error.what()) + "; see: secretfs " + verb + " --help"};
+}
+
+void AddGlobalOptions(CLI::App& app, Cli& cli) {
+  app.description("secretfs: a secrets manager whose interface is the filesystem");
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.set_version_flag("--version", "secretfs " + std::string(BuildVersion()));
+  app.add_option("--socket", cli.places.socket, "The daemon's socket")->type_name("PATH");
+  app.add_option("--config", cli.places.config, "The config file")->type_name("FILE");
+  app.add_flag("--json", cli.json, "Answers and errors as JSON");
+  auto* version = app.add_subcommand("version", "Print the version");
+  version->callback([&cli] {
+    cli.subject = "version";
+    cli.run = [&cli] {
+      return cli.terminal.Write("secretfs " + std::string(BuildVersion()) + "\n");
+    };
+  });
+}
+
+int ParseAndRun(Cli& cli, int argc, const char* const* argv) {
+  CLI::App app;
+  app.name("secretfs");
+  AddGlobalOptions(app, cli);
+  AddStoreVerbs(app, cli);
+  AddMountVerbs(app, cli);
+  AddValueVerbs(app, cli);
+  AddSecretVerbs(app, cli);
+  AddAuditVerbs(app, cli);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    return cli.terminal.Write(app.help()) ? kExitOk : kExitError;
+  } catch (const CLI::CallForVersion& version) {
+    return cli.terminal.Write(std::string(version.what()) + "\n") ? kExitOk : kExitError;
+  } catch (const CLI::ParseError& error) {
+    const auto verbs = app.get_subcommands();
+    cli.subject = verbs.empty() ? "command line" : verbs.front()->get_name();
+    return Report(cli, UsageError(app, error));
+  }
+  const Status done = cli.run();
+  return done ? kExitOk : Report(cli, done.error());
+}
+
+}  // namespace
+
+Result<AwsClient> Cli::Client() const {
+  TRY_ASSIGN(const Config config, Settings());
+  if (config.socket.empty()) return std::unexpected(NoDefaultPlace("socket"));
+  return AwsClient(config.socket, random);
+}
+
+Status Cli::Print(const AwsAnswer& answer, const std::string& text) {
+  if (!json) return terminal.Write(text);
+  TRY(terminal.WriteBytes(answer.Reveal()));
+  return answer.Reveal().back() == '\n' ? Status() : terminal.Write("\n");
+}
+
+void Cli::Note(const std::string& text) {
+  if (terminal.error_is_terminal() && !json) terminal.WriteError("secretfs: note: " + text);
+}
+
+int RunCli(int argc, const char* const* argv, const CliStreams& streams,
+           const Environment& environment) {
+  Terminal terminal(streams.in, streams.out, streams.err);
+  crypto::SystemRandom random;
+  Cli cli{.terminal = terminal,
+          .environment = environment,
+          .random = random,
+          .places = {},
+          .subject = "command line",
+          .run = {}};
+  try {
+    return ParseAndRun(cli, argc, argv);
+  } catch (const std::exception& error) {
+    return Report(cli, {Code::kInternal, std::string("unexpected failure: ") + error.what()});
+  }
+}
+
+}  // namespace secretfs::mount

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "crypto/base/result.h"
+#include "crypto/base/unique_fd.h"
+#include "crypto/secret_buffer.h"
+
+namespace secretfs::mount {
+
+// The descriptors that a launched daemon finds open; the command line tells it so.
+inline constexpr int kReadyFd = 3;
+inline constexpr int kPassphraseFd = 4;
+
+struct Launch {
+  std::vector<std::string> arguments;  // Behind the program's name.
+  std::string log_path;
+  std::optional<crypto::SecretBuffer> passphrase;
+};
+
+// Starts this program again as a daemon and waits until it says that it is ready, or why it is not:
+// its error becomes this one's. The daemon gets a session of its own, /dev/null to read, the log to
+// write, and no descriptor of ours.
+//
+// By posix_spawn, never by fork: a forked child would share the store's locks and hold copies of
+// secrets. The passphrase goes through a pipe; arguments and environment are for everyone to read.
+Status LaunchDaemon(const Launch& launch);
+
+// The launched daemon's side of the wait; says it once. A descriptor of -1 says nothing to nobody.
+class Readiness {
+ public:
+  explicit Readiness(int fd) : fd_(fd) {}
+
+  // False: nobody is waiting any more.
+  bool Report(const Status& outcome);
+
+ private:
+  UniqueFd fd_;
+};
+
+}  // namespace secretfs::mount

@@ -1,0 +1,108 @@
+// The worked examples of crypto/FORMAT.md, made again and compared byte for byte.
+
+#include <gtest/gtest.h>
+
+#include <cctype>
+#include <fstream>
+#include <map>
+#include <string>
+
+#include "crypto/envelope.h"
+#include "crypto/root_key.h"
+#include "tests/crypto/key_directory.h"
+
+namespace secretfs::crypto {
+namespace {
+
+// 00 01 02 ..., as the page says.
+class CountingRandom final : public RandomSource {
+ public:
+  void Fill(std::span<uint8_t> out) override {
+    for (uint8_t& byte : out) byte = next_++;
+  }
+
+ private:
+  uint8_t next_ = 0;
+};
+
+// The blocks "```hex NAME", without white space and "# ..." remarks.
+std::map<std::string, std::string> ReadExamples() {
+  std::ifstream page(SECRETFS_SOURCE_DIR "/crypto/FORMAT.md");
+  EXPECT_TRUE(page.is_open());
+  std::map<std::string, std::string> examples;
+  std::string* current = nullptr;
+  for (std::string line; std::getline(page, line);) {
+    if (line.starts_with("```hex ")) {
+      current = &examples[line.substr(7)];
+    } else if (line.starts_with("```")) {
+      current = nullptr;
+    } else if (current != nullptr) {
+      for (char c : line.substr(0, line.find('#'))) {
+        if (!std::isspace(static_cast<unsigned char>(c))) current->push_back(c);
+      }
+    }
+  }
+  return examples;
+}
+
+class FormatTest : public ::testing::Test {
+ protected:
+  FormatTest() {
+    record_ = NewKeyRecord("alias/example", *root_key_, 0, random_).value();
+    EXPECT_TRUE(keyring_.Load(record_, *root_key_));
+  }
+
+  const std::string& Example(const std::string& name) {
+    EXPECT_TRUE(examples_.contains(name)) << name;
+    return examples_[name];
+  }
+
+  std::map<std::string, std::string> examples_ = ReadExamples();
+  CountingRandom random_;
+  const std::unique_ptr<RootKey> root_key_ = NewLocalRootKey(0x11, random_);
+  const EncryptionContext context_{{"SecretARN", "arn:1"}, {"SecretVersionId", "v1"}};
+  KeyRecord record_;
+  Keyring keyring_;
+};
+
+TEST_F(FormatTest, RootKeySources) {
+  EXPECT_EQ(ToHex(EncodeRootKeySource(KeyFileSource{"/etc/secretfs/root.key"})),
+            Example("root-key-source-file"));
+  EXPECT_EQ(ToHex(EncodeRootKeySource(PassphraseSource{Argon2Params{}, Bytes(16, 0x5a)})),
+            Example("root-key-source-passphrase"));
+  EXPECT_EQ(ToHex(EncodeRootKeySource(CredentialSource{"root-key"})),
+            Example("root-key-source-credential"));
+}
+
+TEST_F(FormatTest, EncryptionContext) {
+  EXPECT_EQ(ToHex(EncodeEncryptionContext(context_)), Example("encryption-context"));
+}
+
+TEST_F(FormatTest, WrappedKey) {
+  EXPECT_EQ(FormatUuid(record_.id), "00010203-0405-4607-8809-0a0b0c0d0e0f");
+  EXPECT_EQ(ToHex(record_.materials[0].wrapped), Example("wrapped-key"));
+}
+
+TEST_F(FormatTest, CiphertextBlob) {
+  CountingRandom random;
+  const auto blob =
+      keyring_.Encrypt(record_.id, context_, SecretBuffer::CopyOf(AsBytes("plaintext")), random);
+  ASSERT_TRUE(blob);
+  EXPECT_EQ(ToHex(*blob), Example("ciphertext-blob"));
+  EXPECT_TRUE(keyring_.Decrypt(FromHex(Example("ciphertext-blob")).value(), context_));
+}
+
+TEST_F(FormatTest, Envelope) {
+  CountingRandom random;
+  const auto envelope = SealEnvelope(keyring_, record_.id, context_, AsBytes("versions/1"),
+                                     SecretBuffer::CopyOf(AsBytes("correct horse")), random);
+  ASSERT_TRUE(envelope);
+  EXPECT_EQ(ToHex(*envelope), Example("envelope"));
+  const auto value =
+      OpenEnvelope(keyring_, context_, AsBytes("versions/1"), FromHex(Example("envelope")).value());
+  ASSERT_TRUE(value);
+  EXPECT_EQ(AsText(value->Reveal()), "correct horse");
+}
+
+}  // namespace
+}  // namespace secretfs::crypto

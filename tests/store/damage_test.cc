@@ -1,0 +1,180 @@
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+
+#include "store/lmdb_env.h"
+#include "tests/support/temp_store.h"
+
+namespace secretfs::store {
+namespace {
+
+using testing::TempStore;
+using testing::Text;
+using testing::TextValue;
+using testing::VersionId;
+
+// A small store of known contents whose file is then damaged byte by byte.
+class DamageTest : public ::testing::Test {
+ protected:
+  DamageTest() {
+    auto service = store_.Open();
+    for (int i = 0; i < 12; ++i) {
+      std::string name = "prod/secret" + std::to_string(i);
+      CreateRequest create;
+      create.name = name;
+      create.client_request_token = VersionId("v1");
+      create.value = TextValue("old value of " + name);
+      EXPECT_TRUE(service->CreateSecret(store_.caller, std::move(create)));
+      PutRequest put;
+      put.secret_id = name;
+      put.client_request_token = VersionId("v2");
+      // Some values lie in overflow pages of their own.
+      expected_[name] = "new value of " + name + std::string(i % 3 * 4000, '.');
+      put.value = TextValue(expected_[name]);
+      EXPECT_TRUE(service->PutSecretValue(store_.caller, std::move(put)));
+    }
+    service.reset();
+    std::ifstream file(store_.data_file(), std::ios::binary);
+    original_.assign(std::istreambuf_iterator<char>(file), {});
+  }
+
+  // Every answer is the right value or an error. Returns the number of errors.
+  int ReadAll() {
+    int errors = 0;
+    auto service = store_.TryOpen();
+    if (!service) return static_cast<int>(expected_.size());
+    for (const auto& [name, value] : expected_) {
+      auto got = (*service)->GetSecretValue(store_.caller, name, {}, "");
+      if (!got) {
+        ++errors;
+      } else {
+        EXPECT_EQ(Text(got->bytes), value) << name;
+      }
+      // The way of the mount: by path, and the children of a directory.
+      auto prod = (*service)->PeekChild(kRootPath, "prod");
+      if (prod && *prod) {
+        (void)(*service)->ListChildren(**prod, 0, [](uint64_t, PathId, std::string_view) { return true; });
+      }
+    }
+    return errors;
+  }
+  void WriteByte(size_t offset, char byte) {
+    int fd = open(store_.data_file().c_str(), O_WRONLY | O_CLOEXEC);
+    ASSERT_EQ(pwrite(fd, &byte, 1, static_cast<off_t>(offset)), 1);
+    close(fd);
+  }
+  void RestoreFile() {
+    std::ofstream file(store_.data_file(), std::ios::binary | std::ios::trunc);
+    file.write(original_.data(), static_cast<std::streamsize>(original_.size()));
+  }
+
+  TempStore store_;
+  std::map<std::string, std::string> expected_;
+  std::string original_;
+};
+
+TEST_F(DamageTest, NoFlippedByteGivesAWrongValueOrACrash) {
+  ASSERT_EQ(ReadAll(), 0);
+  RestoreFile();
+  // A prime step visits every kind of field: page headers, node offsets, keys, sealed bytes. The two meta pages and the
+  // first pages, where the tree's structure is, are visited more densely.
+  int damaged = 0;
+  size_t dense_end = std::min<size_t>(original_.size(), 2 * 4096);
+  for (size_t offset = 0; offset < original_.size(); offset += offset < dense_end ? 13 : 251) {
+    for (uint8_t mask : {uint8_t{0x01}, uint8_t{0x80}}) {
+      WriteByte(offset, static_cast<char>(original_[offset] ^ mask));
+      damaged += ReadAll() > 0;
+      WriteByte(offset, original_[offset]);
+    }
+    ASSERT_FALSE(HasFailure()) << "at byte " << offset;
+  }
+  // If nothing ever failed, the flips did not reach the store.
+  EXPECT_GT(damaged, 20);
+}
+
+TEST_F(DamageTest, ATruncatedFileIsAnError) {
+  for (size_t size = 0; size < original_.size(); size += 4096 * 3 + 17) {
+    std::filesystem::resize_file(store_.data_file(), size);
+    auto service = store_.TryOpen();
+    EXPECT_FALSE(service) << size;
+    RestoreFile();
+  }
+  EXPECT_EQ(ReadAll(), 0);
+}
+
+TEST_F(DamageTest, AnOlderCopyOfTheStoreIsNotTakenForTheCurrentOne) {
+  {
+    auto service = store_.Open();
+    PutRequest put;
+    put.secret_id = "prod/secret0";
+    put.client_request_token = VersionId("v3");
+    put.value = TextValue("newest");
+    ASSERT_TRUE(service->PutSecretValue(store_.caller, std::move(put)));
+  }
+  RestoreFile();
+  auto service = store_.TryOpen();
+  ASSERT_FALSE(service);
+  EXPECT_NE(service.error().message.find("older than its audit trail"), std::string::npos);
+}
+
+// What an attacker with the file can do: exchange two whole records, each of which is intact.
+TEST_F(DamageTest, SwappedRecordsAreRefused) {
+  for (Table table : {Table::kValues, Table::kVersions, Table::kSecrets}) {
+    std::string first;
+    std::string second;
+    {
+      auto env = Env::Open(store_.path(), Env::Mode::kOpen).value();
+      ReadTxn txn(*env);
+      ASSERT_TRUE(txn.Scan(table, {}, [&](ByteSpan, ByteSpan value) -> Result<bool> {
+        std::string text(AsText(value));
+        if (first.empty()) {
+          first = text;
+        } else if (text.size() == first.size()) {
+          second = text;
+        }
+        return second.empty();
+      }));
+    }
+    ASSERT_FALSE(second.empty()) << TableName(table);
+    // LMDB may keep copies of a record in pages that are free now; all are exchanged.
+    std::string swapped = original_;
+    for (size_t at = 0; at + first.size() <= swapped.size(); ++at) {
+      if (swapped.compare(at, first.size(), first) == 0) {
+        swapped.replace(at, first.size(), second);
+      } else if (swapped.compare(at, second.size(), second) == 0) {
+        swapped.replace(at, second.size(), first);
+      }
+    }
+    std::ofstream(store_.data_file(), std::ios::binary | std::ios::trunc) << swapped;
+    auto service = store_.Open();
+    int errors = 0;
+    for (const auto& [name, value] : expected_) {
+      for (const char* id : {"v1", "v2"}) {
+        auto got = service->GetSecretValue(store_.caller, name, {VersionId(id), {}}, "");
+        if (!got) {
+          EXPECT_EQ(got.error().code, Code::kCorrupt);
+          ++errors;
+        } else if (std::string(id) == "v2") {
+          EXPECT_EQ(Text(got->bytes), value);
+        }
+      }
+    }
+    // Version records are not read on this way; the mount reads them.
+    EXPECT_GE(errors, table == Table::kVersions ? 0 : 2) << TableName(table);
+    int stale = 0;
+    for (SelectorId number = 1; number <= 2 * expected_.size(); ++number) {
+      stale += !service->PeekVersionPath(number).has_value();
+    }
+    EXPECT_EQ(stale, table == Table::kVersions ? 2 : 0) << TableName(table);
+    service.reset();
+    RestoreFile();
+  }
+}
+
+}  // namespace
+}  // namespace secretfs::store
