@@ -316,4 +316,10 @@ std::string ErrorJson(const Error& error) {
   return ToText(out);
 }
 
+std::string FieldsJson(const std::vector<std::pair<std::string, std::string>>& fields) {
+  Json out = Json::object();
+  for (const auto& [name, value] : fields) out[name] = value;
+  return ToText(out);
+}
+
 }  // namespace secretfs::mount

@@ -133,5 +133,7 @@ Result<std::vector<std::pair<std::string, std::string>>> ParseFields(const AwsAn
 
 // An error as one line of JSON: {"error":{"code":"ResourceNotFoundException","message":"..."}}.
 std::string ErrorJson(const Error& error);
+// One JSON object with string members.
+std::string FieldsJson(const std::vector<std::pair<std::string, std::string>>& fields);
 
 }  // namespace secretfs::mount

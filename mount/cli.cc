@@ -1,6 +1,7 @@
 #include "mount/cli.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <exception>
 #include <vector>
 
@@ -20,22 +21,31 @@ constexpr const char* kFooter =
     "that line is {\"error\":{\"code\":\"...\",\"message\":\"...\"}}.\n"
     "Environment: SECRETFS_SOCKET, SECRETFS_STORE, SECRETFS_CONFIG.";
 
-// What to do about an error that does not say so itself.
-std::string NextStep(Code code, const std::string& verb) {
-  switch (code) {
+bool Mentions(const std::string& message, const char* word) {
+  return message.find(word) != std::string::npos;
+}
+
+// What to do about an error that does not say so itself. `name` is what the command was about.
+std::string NextStep(const Error& error, const std::string& verb, const std::string& name) {
+  switch (error.code) {
     case Code::kValidation:
     case Code::kInvalidArgument:
       return "see: secretfs " + verb + " --help";
     case Code::kNotFound:
     case Code::kStale:
+      if (verb == "umount") return "see the mounts with: findmnt -t fuse.secretfs";
+      if (Mentions(error.message, "VersionId") || Mentions(error.message, "label")) {
+        return "see what there is with: secretfs history " + name;
+      }
       return "see what there is with: secretfs ls";
     case Code::kPermissionDenied:
       return "ask the owner of the store";
+    case Code::kFailedPrecondition:
+      if (Mentions(error.message, "delet")) return "restore it with: secretfs restore " + name;
+      [[fallthrough]];
     case Code::kAlreadyExists:
     case Code::kConflict:
-      return "see its state with: secretfs describe NAME";
-    case Code::kFailedPrecondition:
-      return "see its state with: secretfs describe NAME, or secretfs status";
+      return "see its state with: secretfs describe " + name;
     case Code::kLimitExceeded:
       return "remove what is no longer needed";
     case Code::kSealed:
@@ -49,13 +59,16 @@ std::string NextStep(Code code, const std::string& verb) {
   return "";
 }
 
-// "secretfs: <what>: <reason>; <next step>". A reason that has a ";" names its own next step.
+// "secretfs: <what>: <reason>; <next step>". A reason that has a ";" names its own next step, and
+// one that begins with what the command was about need not hear it twice.
 std::string ErrorLine(const std::string& subject, const Error& error) {
-  std::string line = "secretfs: " + subject + ": " + error.message;
+  const size_t space = std::min(subject.find(' '), subject.size());
+  const std::string verb = subject.substr(0, space);
+  const std::string name = subject.substr(std::min(space + 1, subject.size()));
+  const bool names_it = !name.empty() && error.message.starts_with(name + ": ");
+  std::string line = "secretfs: " + (names_it ? verb : subject) + ": " + error.message;
   if (line.ends_with('.')) line.pop_back();
-  if (error.message.find(';') == std::string::npos) {
-    line += "; " + NextStep(error.code, subject.substr(0, subject.find(' ')));
-  }
+  if (!Mentions(error.message, ";")) line += "; " + NextStep(error, verb, name);
   return Printable(line);
 }
 
@@ -69,9 +82,10 @@ int Report(Cli& cli, const Error& error) {
 Error UsageError(const CLI::App& app, const CLI::ParseError& error) {
   const auto verbs = app.get_subcommands();
   if (verbs.empty()) {
-    const bool has_extra = dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr;
+    const std::vector<std::string> surplus = app.remaining();
     return {Code::kInvalidArgument,
-            (has_extra ? std::string(error.what()) : "which command?") + "; see: secretfs --help"};
+            (surplus.empty() ? "which command?" : "unknown command " + surplus.front()) +
+                "; see: secretfs --help"};
   }
   const std::string verb = verbs.front()->get_name();
   if (verb == "put" && dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {

@@ -1,4 +1,5 @@
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -57,6 +58,19 @@ Result<crypto::SecretBuffer> NewPassphrase(Terminal& terminal) {
   return first;
 }
 
+// Checked before a key file is made, so that an error names the store and nothing has to be undone.
+Status CheckParent(const std::string& store) {
+  const std::string parent = std::filesystem::path(store).parent_path().string();
+  const std::string& made_in = access(store.c_str(), F_OK) == 0 ? store : parent;
+  if (access(made_in.c_str(), W_OK | X_OK) == 0) return {};
+  const Code code = errno == ENOENT ? Code::kNotFound : Code::kPermissionDenied;
+  auto failure = FailErrno(code, "directory " + made_in, errno);
+  failure.error().message += code == Code::kNotFound
+                                 ? "; create it first"
+                                 : "; name one that you may write to with --store";
+  return failure;
+}
+
 // Creates the key file if there is none. Returns whether it did.
 Result<bool> EnsureKeyFile(const crypto::RootKeySource& source, crypto::RandomSource& random) {
   const auto* file = std::get_if<crypto::KeyFileSource>(&source);
@@ -106,7 +120,7 @@ Status Init(Cli& cli, const InitOptions& options) {
                 "directory with --store");
   }
   cli.subject = "init " + config.store;
-  if (std::filesystem::exists(config.store + "/data.mdb")) {
+  if (access((config.store + "/data.mdb").c_str(), F_OK) == 0) {
     return Fail(Code::kAlreadyExists,
                 "there is a store already; mount it with: secretfs mount "
                 "--store " +
@@ -121,11 +135,16 @@ Status Init(Cli& cli, const InitOptions& options) {
     std::error_code ignored;  // What is missing then, Create() names.
     std::filesystem::create_directories(std::filesystem::path(config.store).parent_path(), ignored);
   }
+  TRY(CheckParent(config.store));
   TRY_ASSIGN(const bool made_key_file, EnsureKeyFile(source, cli.random));
   const Status created = CreateStore(cli, config.store, options.realm, source);
   if (!created && made_key_file) unlink(std::get<crypto::KeyFileSource>(source).path.c_str());
   TRY(created);
-  if (cli.json) return {};
+  if (cli.json) {
+    return cli.terminal.Write(
+        FieldsJson({{"Store", config.store}, {"RootKey", crypto::DescribeRootKeySource(source)}}) +
+        "\n");
+  }
   return cli.terminal.Write(InitReport(config.store, source, made_key_file));
 }
 

@@ -162,7 +162,8 @@ class Reader {
         std::visit([&](const auto& target) { return Assign(target, node); }, option.target);
     if (expected.empty()) return {};
     std::string where = table.empty() ? "" : " in [" + std::string(table) + "]";
-    return Fail(Line(key), Quoted(key.str()) + where + " must be " + expected, "");
+    return Fail(Line(key), Quoted(key.str()) + where + " must be " + expected,
+                "; correct that line");
   }
 
   // Each returns what the value must be, or nothing when it is that.
@@ -203,7 +204,9 @@ Result<std::string> ReadFile(const std::string& path) {
     Code code = Code::kUnavailable;
     if (error_number == ENOENT || error_number == ENOTDIR) code = Code::kNotFound;
     if (error_number == EACCES) code = Code::kPermissionDenied;
-    return FailErrno(code, "config " + path, error_number);
+    auto failure = FailErrno(code, "config " + path, error_number);
+    failure.error().message += "; mend that, or name another file with --config";
+    return failure;
   }
   std::string text(kConfigBytesMax + 1, '\0');
   size_t size = 0;
@@ -215,7 +218,7 @@ Result<std::string> ReadFile(const std::string& path) {
     size += static_cast<size_t>(got);
   }
   if (size > kConfigBytesMax) {
-    return Fail(Code::kInvalidArgument, "config " + path + ": larger than 1 MiB");
+    return Fail(Code::kInvalidArgument, "config " + path + ": larger than 1 MiB; is it a config?");
   }
   text.resize(size);
   return text;
@@ -229,9 +232,9 @@ Result<Config> ParseConfig(std::string_view text, std::string_view file_name,
     const toml::table root = toml::parse(text);
     return Reader(file_name, defaults).Read(root);
   } catch (const toml::parse_error& error) {
-    return Fail(Code::kInvalidArgument, std::string(file_name) + ":" +
-                                            std::to_string(error.source().begin.line) + ": " +
-                                            std::string(error.description()));
+    return Fail(Code::kInvalidArgument,
+                std::string(file_name) + ":" + std::to_string(error.source().begin.line) + ": " +
+                    std::string(error.description()) + "; correct that line");
   }
 }
 

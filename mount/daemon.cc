@@ -230,7 +230,13 @@ Result<std::unique_ptr<store::SecretService>> OpenService(const DaemonOptions& o
   service_options.audit.directory = config.audit_directory;
   service_options.audit.segment_bytes = static_cast<size_t>(config.audit_segment_mib) << 20;
   service_options.sync_interval_ms = config.audit_sync_interval_ms;
-  return store::SecretService::Open(service_options, *root_key, nullptr, clock, random);
+  auto service = store::SecretService::Open(service_options, *root_key, nullptr, clock, random);
+  if (!service && service.error().code == Code::kSealed && options.root_key) {
+    return Fail(Code::kSealed, "store " + config.store + ": the root key " +
+                                   crypto::DescribeRootKeySource(*options.root_key) +
+                                   " does not open it; give the one that it was made with");
+  }
+  return service;
 }
 
 }  // namespace

@@ -77,9 +77,10 @@ class MicrohttpdServer final : public HttpServer {
   }
 
   Status Listen(UniqueFd listener) {
+    // The logger comes first, so that it also hears what is wrong with the options.
     daemon_ = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG, 0, nullptr, nullptr, &OnRequest, this,
-        MHD_OPTION_LISTEN_SOCKET, listener.get(), MHD_OPTION_EXTERNAL_LOGGER, &OnLog, nullptr,
+        MHD_OPTION_EXTERNAL_LOGGER, &OnLog, nullptr, MHD_OPTION_LISTEN_SOCKET, listener.get(),
         MHD_OPTION_THREAD_POOL_SIZE, kThreads, MHD_OPTION_CONNECTION_LIMIT, kConnectionsMax,
         MHD_OPTION_CONNECTION_TIMEOUT, kTimeoutSeconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         kConnectionMemoryBytes, MHD_OPTION_NOTIFY_COMPLETED, &OnCompleted, this,

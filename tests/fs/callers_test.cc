@@ -10,7 +10,7 @@
 namespace secretfs::fs {
 namespace {
 
-class CallersTest : public testing::Test {
+class CallersTest : public ::testing::Test {
  protected:
   void SetUp() override {
     Write(

@@ -10,7 +10,7 @@
 namespace secretfs::fs {
 namespace {
 
-class FuseMountTest : public testing::Test {
+class FuseMountTest : public ::testing::Test {
  protected:
   static Error MountErrorOf(const std::string& mountpoint) {
     const auto device = MountFuse({.mountpoint = mountpoint});

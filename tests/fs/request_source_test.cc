@@ -15,7 +15,7 @@
 namespace secretfs::fs {
 namespace {
 
-class RequestSourceTest : public testing::Test {
+class RequestSourceTest : public ::testing::Test {
  protected:
   void SetUp() override {
     std::array<int, 2> ends;

@@ -174,7 +174,8 @@ TEST_F(TreeFileTest, TwoTextsOfMetaAreNeverJoined) {
   ASSERT_TRUE(tree_.Read(As(kOwner), node, file->handle, {10, 10}));
   service_.PutValue("prod/db", {VersionId('3'), "x", {}});
   EXPECT_EQ(CodeOf(tree_.Read(As(kOwner), node, file->handle, {20, 10})), Code::kStale);
-  EXPECT_EQ(ReadAll(node, file->handle), Read("prod/db/_meta")) << "from the start it is whole";
+  EXPECT_EQ(ReadAll(node, file->handle), Read("prod/db/_meta").value())
+      << "from the start it is whole";
 }
 
 TEST_F(TreeFileTest, StatusStaysTheSameFromStatToRead) {

@@ -24,7 +24,7 @@ inline std::string VersionId(char digit) {
 }
 
 // A tree over a fake store, and the walks that a kernel would do.
-class TreeTest : public testing::Test {
+class TreeTest : public ::testing::Test {
  protected:
   using Fake = secretfs::testing::FakeSecretService;
 

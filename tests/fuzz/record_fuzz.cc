@@ -1,0 +1,65 @@
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "crypto/base/check.h"
+#include "crypto/root_key.h"
+#include "store/audit_event.h"
+#include "store/record.h"
+#include "store/store_header.h"
+
+namespace {
+
+using namespace secretfs;
+
+// Any bytes: refused, or decoded to something whose encoding is stable.
+template <typename Decode, typename Encode>
+void Check(ByteSpan bytes, const Decode& decode, const Encode& encode) {
+  auto decoded = decode(bytes);
+  if (!decoded) return;
+  Bytes encoded = encode(*decoded);
+  auto again = decode(encoded);
+  CHECK(again.has_value());
+  CHECK(encode(*again) == encoded);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  if (size == 0) return 0;
+  ByteSpan bytes(data + 1, size - 1);
+  switch (data[0] % 10) {
+    case 0:
+      Check(bytes, store::DecodeSecret, store::EncodeSecret);
+      break;
+    case 1:
+      Check(bytes, store::DecodeVersionRecord, store::EncodeVersionRecord);
+      break;
+    case 2:
+      Check(bytes, store::DecodeKeyRecord, store::EncodeKeyRecord);
+      break;
+    case 3:
+      Check(bytes, store::DecodePathRecord, store::EncodePathRecord);
+      break;
+    case 4:
+      Check(bytes, store::DecodeInternedName, store::EncodeInternedName);
+      break;
+    case 5:
+      Check(bytes, store::DecodeCounters, store::EncodeCounters);
+      break;
+    case 6:
+      Check(bytes, store::DecodeChange, store::EncodeChange);
+      break;
+    case 7:
+      Check(bytes, store::DecodeAuditEvent, store::EncodeAuditEvent);
+      break;
+    case 8:
+      Check(bytes, store::DecodeStoreHeader,
+            [](const store::StoreHeader& header) { return store::EncodeStoreHeader(header, {}); });
+      break;
+    default:
+      Check(bytes, crypto::DecodeRootKeySource, crypto::EncodeRootKeySource);
+      break;
+  }
+  return 0;
+}
