@@ -38,7 +38,7 @@ size_t EncodedBytes(const EncryptionContext& context) {
 void WriteContext(ByteWriter& out, const EncryptionContext& context) {
   CHECK(context.size() <= UINT16_MAX);
   out.U16(static_cast<uint16_t>(context.size()));
-  // std::map's order is that of std::string::compare(): by bytes as unsigned char.
+  // The map's order is that of std::string_view::compare(): by bytes as unsigned char.
   for (const auto& [name, value] : context) out.Sized(name).Sized(value);
 }
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "crypto/aead.h"
@@ -28,7 +29,8 @@ std::array<uint8_t, 16> NewUuid(RandomSource& random);
 
 // Name/value pairs bound to a ciphertext, as in AWS KMS: not secret, compared byte for byte,
 // order-free.
-using EncryptionContext = std::map<std::string, std::string>;
+// By reference: the texts must outlive it.
+using EncryptionContext = std::map<std::string_view, std::string_view>;
 
 // U16 count, then for each pair in the order of key bytes: U32 length || key || U32 length ||
 // value.

@@ -39,6 +39,9 @@ std::string NextStep(const Error& error, const std::string& verb, const std::str
       }
       return "see what there is with: secretfs ls";
     case Code::kPermissionDenied:
+      if (verb == "mount" || verb == "umount" || verb == "init") {
+        return "run it as a user who may do that";
+      }
       return "ask the owner of the store";
     case Code::kFailedPrecondition:
       if (Mentions(error.message, "delet")) return "restore it with: secretfs restore " + name;

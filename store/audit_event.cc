@@ -16,8 +16,19 @@ bool IsDoor(uint8_t value) {
 
 }  // namespace
 
-Bytes EncodeAuditEvent(const AuditEvent& event) {
-  ByteWriter out;
+AuditEventView ViewOf(const AuditEvent& event) {
+  return {event.at,         event.action,       event.door,       event.principal_arn,
+          event.uid,        event.gid,          event.pid,        event.request_id,
+          event.secret_id,  event.resource_arn, event.version_id, event.version_stage,
+          event.error_code, event.error_message};
+}
+
+Bytes EncodeAuditEvent(const AuditEventView& event) {
+  // The fixed fields and eight lengths, with room to spare.
+  constexpr size_t kFixedBytes = 64;
+  ByteWriter out(kFixedBytes + event.principal_arn.size() + event.request_id.size() +
+                 event.secret_id.size() + event.resource_arn.size() + event.version_id.size() +
+                 event.version_stage.size() + event.error_code.size() + event.error_message.size());
   out.U8(kAuditEventVersion).U64(static_cast<uint64_t>(event.at));
   out.U8(static_cast<uint8_t>(event.action)).U8(static_cast<uint8_t>(event.door));
   out.U32(event.uid).U32(event.gid).U32(event.pid);

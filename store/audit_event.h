@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "crypto/base/bytes.h"
 #include "crypto/base/clock.h"
@@ -27,7 +28,27 @@ struct AuditEvent {
   std::string error_message;
 };
 
-Bytes EncodeAuditEvent(const AuditEvent& event);
+// The same by reference, for whoever writes an event; what it refers to must outlive it. Reads
+// build it without copying a text.
+struct AuditEventView {
+  TimeMs at = 0;
+  Action action = Action::kGetSecretValue;
+  Door door = Door::kInternal;
+  std::string_view principal_arn;
+  uint32_t uid = UINT32_MAX;
+  uint32_t gid = UINT32_MAX;
+  uint32_t pid = 0;
+  std::string_view request_id;
+  std::string_view secret_id;
+  std::string_view resource_arn;
+  std::string_view version_id;
+  std::string_view version_stage;
+  std::string_view error_code;
+  std::string_view error_message;
+};
+AuditEventView ViewOf(const AuditEvent& event);
+
+Bytes EncodeAuditEvent(const AuditEventView& event);
 Result<AuditEvent> DecodeAuditEvent(ByteSpan bytes);
 
 }  // namespace secretfs::store

@@ -30,7 +30,9 @@ constexpr size_t kSaltBytes = 16;
 constexpr size_t kHeaderBytes = 80;
 constexpr size_t kLengthBytes = 4;
 
-size_t RecordBytes(size_t sealed_bytes) { return (kLengthBytes + sealed_bytes + 3) / 4 * 4; }
+size_t RecordBytes(size_t sealed_bytes) {
+  return (kLengthBytes + sealed_bytes + 3) / 4 * 4;
+}
 
 // What a segment continues: the chain's head and outbox number before its first event.
 Bytes EncodeHeader(ByteSpan salt, const AuditTrail::Position& before) {
@@ -40,17 +42,19 @@ Bytes EncodeHeader(ByteSpan salt, const AuditTrail::Position& before) {
   return out.Take();
 }
 
-// Every segment has a key of its own, bound to its header, so event numbers can serve as nonces: even after a restored
-// backup the new segment's random salt makes a new key.
+// Every segment has a key of its own, bound to its header, so event numbers can serve as nonces:
+// even after a restored backup the new segment's random salt makes a new key.
 crypto::SecretBuffer SegmentKey(const crypto::SecretBuffer& key, ByteSpan header) {
   Bytes info = ByteWriter().Sized("secretfs audit segment v1").Sized(header).Take();
   return crypto::Hkdf(key.Reveal(), {}, info, crypto::kAesKeyBytes);
 }
 
-Bytes EventNonce(uint64_t sequence) { return ByteWriter().U32(0).U64(sequence).Take(); }
+Bytes EventNonce(uint64_t sequence) {
+  return ByteWriter(crypto::kGcmNonceBytes).U32(0).U64(sequence).Take();
+}
 
 crypto::Digest NextHash(const crypto::Digest& hash, ByteSpan sealed) {
-  return crypto::Sha256(ByteWriter().Raw(hash).Raw(sealed).Take());
+  return crypto::Sha256(ByteWriter(hash.size() + sealed.size()).Raw(hash).Raw(sealed).Take());
 }
 
 struct StoredEvent {
@@ -125,8 +129,8 @@ Result<Bytes> ReadWholeFile(const std::string& path) {
   Bytes bytes(static_cast<size_t>(info.st_size));
   size_t done = 0;
   while (done < bytes.size()) {
-    ssize_t count = pread(fd.get(), bytes.data() + done, bytes.size() - done,
-                          static_cast<off_t>(done));
+    ssize_t count =
+        pread(fd.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(done));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return FailErrno(Code::kUnavailable, "audit segment " + path, errno);
     if (count == 0) break;
@@ -202,7 +206,8 @@ class SegmentedTrail final : public AuditTrail {
       : options_(std::move(options)), key_(std::move(key)), random_(random) {}
 
   ~SegmentedTrail() override {
-    // A failure is in problem(); there is nobody left to tell, and what is missing is in the store's outbox.
+    // A failure is in problem(); there is nobody left to tell, and what is missing is in the
+    // store's outbox.
     (void)Sync();
     MutexLock lock(mutex_);
     if (spare_ != nullptr) unlink(PathOf(spare_index_).c_str());
@@ -216,13 +221,15 @@ class SegmentedTrail final : public AuditTrail {
     return StartSegment();
   }
 
-  Status Append(const AuditEvent& event, uint64_t outbox) override {
-    Bytes plaintext = ByteWriter().U64(outbox).Raw(EncodeAuditEvent(event)).Take();
+  using AuditTrail::Append;
+  Status Append(const AuditEventView& event, uint64_t outbox) override {
+    Bytes encoded = EncodeAuditEvent(event);
+    Bytes plaintext = ByteWriter(sizeof(outbox) + encoded.size()).U64(outbox).Raw(encoded).Take();
     Bytes sealed(plaintext.size() + crypto::kGcmTagBytes);
     MutexLock lock(mutex_);
     if (segment_ == nullptr || !segment_->HasRoom(sealed.size())) TRY(StartSegment());
-    crypto::GcmSeal(segment_key_.Reveal(), EventNonce(appended_.head.sequence + 1),
-                    appended_.head.hash, plaintext, sealed);
+    segment_sealer_->Seal(EventNonce(appended_.head.sequence + 1), appended_.head.hash, plaintext,
+                          sealed);
     if (!segment_->Append(sealed)) {
       retired_.push_back(std::move(segment_));
       write_problem_ = "the disk refused a write to the audit trail";
@@ -299,7 +306,7 @@ class SegmentedTrail final : public AuditTrail {
   std::vector<std::shared_ptr<Segment>> retired_ GUARDED_BY(mutex_);  // Full, not yet on the disk.
   std::unique_ptr<Segment> spare_ GUARDED_BY(mutex_);                 // Without a header yet.
   uint64_t spare_index_ GUARDED_BY(mutex_) = 0;
-  crypto::SecretBuffer segment_key_ GUARDED_BY(mutex_);
+  std::optional<crypto::GcmSealer> segment_sealer_ GUARDED_BY(mutex_);
   uint64_t next_index_ GUARDED_BY(mutex_) = 1;
   uint64_t first_index_ = 1;  // Of the segments that this process writes.
   Position appended_ GUARDED_BY(mutex_);
@@ -333,8 +340,8 @@ Status SegmentedTrail::ListSegments() {
   return {};
 }
 
-// The chain goes on after the last event of the last segment that has a header. Only that segment is read: a start
-// must not take longer the older a store is.
+// The chain goes on after the last event of the last segment that has a header. Only that segment
+// is read: a start must not take longer the older a store is.
 Status SegmentedTrail::FindHead(const AuditHead& checkpoint) {
   MutexLock lock(mutex_);
   bool reached_checkpoint = checkpoint.sequence == 0;
@@ -360,8 +367,8 @@ Status SegmentedTrail::FindHead(const AuditHead& checkpoint) {
     while (reader.Next()) check();
     appended_ = reader.position();
     if (altered) cut_problem_ = "the audit trail was altered: its hash differs from the store's";
-    if (reader.RestIsZero() && truncate(PathOf(*index).c_str(),
-                                        static_cast<off_t>(reader.offset())) != 0) {
+    if (reader.RestIsZero() &&
+        truncate(PathOf(*index).c_str(), static_cast<off_t>(reader.offset())) != 0) {
       return FailErrno(Code::kUnavailable, "audit segment " + PathOf(*index), errno);
     }
     break;
@@ -403,7 +410,7 @@ Status SegmentedTrail::StartSegment() {
     if (next->Start(header) && directory.valid() && fsync(directory.get()) == 0) {
       if (segment_ != nullptr) retired_.push_back(std::move(segment_));
       segment_ = std::move(next);
-      segment_key_ = SegmentKey(key_, header);
+      segment_sealer_.emplace(SegmentKey(key_, header).Reveal());
       write_problem_.clear();
       return {};
     }
@@ -428,7 +435,8 @@ Result<AuditReport> SegmentedTrail::Read(const Visitor& visit) const {
 
   bool first = true;
   for (uint64_t index : indexes) {
-    if (access(PathOf(index).c_str(), F_OK) != 0) continue;  // An index whose segment was never started.
+    if (access(PathOf(index).c_str(), F_OK) != 0)
+      continue;  // An index whose segment was never started.
     TRY_ASSIGN(Bytes bytes, ReadWholeFile(PathOf(index)));
     SegmentReader reader(bytes, key_);
     if (!reader.valid()) {

@@ -27,14 +27,15 @@ struct AuditReport {
   std::string problem;  // Empty: every event is there, unaltered and in order. Else where and what.
 };
 
-// The trail of everything that was asked: one hash chain of sealed events in append-only segment files
-// (store/FORMAT.md, "Audit segments"). Event n is sealed with the hash of events 1..n-1 as associated data, so a changed,
-// dropped, added or reordered event breaks every later one.
+// The trail of everything that was asked: one hash chain of sealed events in append-only segment
+// files (store/FORMAT.md, "Audit segments"). Event n is sealed with the hash of events 1..n-1 as
+// associated data, so a changed, dropped, added or reordered event breaks every later one.
 //
-// An appended event is in the page cache when Append() returns: it survives the process. Sync() puts it on the disk.
-// Segments are preallocated and written through a shared mapping, so appending needs no system call and cannot
-// meet a full disk halfway. Each Open() starts a new segment and leaves the older ones as they are.
-// Thread-safe. Nothing but a segment's start touches the disk in Append().
+// An appended event is in the page cache when Append() returns: it survives the process. Sync()
+// puts it on the disk. Segments are preallocated and written through a shared mapping, so appending
+// needs no system call and cannot meet a full disk halfway. Each Open() starts a new segment and
+// leaves the older ones as they are. Thread-safe. Nothing but a segment's start touches the disk in
+// Append().
 class AuditTrail {
  public:
   struct Options {
@@ -42,16 +43,19 @@ class AuditTrail {
     size_t segment_bytes = 16 << 20;
   };
 
-  // `key` (32 bytes) seals the segments. `checkpoint` is a head that was on the disk for certain: if the files do not
-  // reach it, the trail was cut, which problem() then says and a gap marker records. Errors: kUnavailable.
+  // `key` (32 bytes) seals the segments. `checkpoint` is a head that was on the disk for certain:
+  // if the files do not reach it, the trail was cut, which problem() then says and a gap marker
+  // records. Errors: kUnavailable.
   static Result<std::unique_ptr<AuditTrail>> Open(const Options& options, crypto::SecretBuffer key,
                                                   const AuditHead& checkpoint,
                                                   crypto::RandomSource& random);
   virtual ~AuditTrail() = default;
 
   // `outbox` is the store's outbox number of a mutation's event, 0 for others.
-  // Errors: kUnavailable; the trail then stays failed until a new segment can be started, which each Append() tries.
-  virtual Status Append(const AuditEvent& event, uint64_t outbox) = 0;
+  // Errors: kUnavailable; the trail then stays failed until a new segment can be started, which
+  // each Append() tries.
+  virtual Status Append(const AuditEventView& event, uint64_t outbox) = 0;
+  Status Append(const AuditEvent& event, uint64_t outbox) { return Append(ViewOf(event), outbox); }
 
   // Everything appended before the call is on the disk when it returns.
   virtual Status Sync() = 0;

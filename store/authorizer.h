@@ -6,8 +6,8 @@
 
 namespace secretfs::store {
 
-// One question to the access rules. `resource` is an ARN, or for a secret that does not exist the name that was asked
-// for, or empty for an action without a resource.
+// One question to the access rules. `resource` is an ARN, or for a secret that does not exist the
+// name that was asked for, or empty for an action without a resource.
 struct AccessRequest {
   const Principal& principal;
   Action action;
@@ -26,7 +26,8 @@ class Authorizer {
   virtual Decision Decide(const AccessRequest& request) const = 0;
 };
 
-// The rule of a store without policies: its owner and root may do everything, everyone else nothing.
+// The rule of a store without policies: its owner and root may do everything, everyone else
+// nothing.
 class OwnerAuthorizer final : public Authorizer {
  public:
   explicit OwnerAuthorizer(uint32_t owner_uid) : owner_uid_(owner_uid) {}

@@ -1,3 +1,4 @@
+#include "store/error_name.h"
 #include "store/json_object.h"
 #include "store/local_service.h"
 
@@ -7,7 +8,9 @@ Result<std::optional<PathId>> LocalService::PeekChild(PathId parent, std::string
   return parts_.store->FindChild(parent, component);
 }
 
-Result<bool> LocalService::PeekPathExists(PathId path) { return parts_.store->PathExists(path); }
+Result<bool> LocalService::PeekPathExists(PathId path) {
+  return parts_.store->PathExists(path);
+}
 
 Result<SecretPtr> LocalService::PeekSecret(PathId path) {
   TRY_ASSIGN(SecretPtr secret, parts_.store->Load(path));
@@ -48,15 +51,42 @@ Status LocalService::DecideOn(const Principal& principal, Action action,
   return Decide(principal, action, secret.arn, kms);
 }
 
+// Opens come often, so their events are built without copying a text.
+AuditEventView LocalService::FileEvent(const Caller& caller, const Secret& secret,
+                                       Action action) const {
+  return {.at = clock_.NowMs(),
+          .action = action,
+          .door = caller.door,
+          .principal_arn = caller.principal.arn,
+          .uid = caller.principal.uid,
+          .gid = caller.principal.gid,
+          .pid = caller.pid,
+          .request_id = {},
+          .secret_id = secret.name,
+          .resource_arn = secret.arn,
+          .version_id = {},
+          .version_stage = {},
+          .error_code = {},
+          .error_message = {}};
+}
+
+Status LocalService::RecordDecision(const Caller& caller, const Secret& secret,
+                                    AuditEventView event) {
+  Status decided = DecideOn(caller.principal, event.action, secret);
+  if (!decided) {
+    event.error_code = AwsErrorName(decided.error().code);
+    event.error_message = decided.error().message;
+  }
+  TRY(parts_.trail->Append(event, 0));
+  return decided;
+}
+
 Status LocalService::OpenValue(const Caller& caller, const Secret& secret, const Version& version,
                                std::string_view stage) {
-  AuditEvent event = NewEvent(caller, Action::kGetSecretValue, secret.name, "");
-  event.resource_arn = secret.arn;
+  AuditEventView event = FileEvent(caller, secret, Action::kGetSecretValue);
   event.version_id = version.id;
   event.version_stage = stage;
-  Status decided = DecideOn(caller.principal, event.action, secret);
-  if (!decided) return Refuse(event, std::move(decided).error());
-  return RecordSuccess(event);
+  return RecordDecision(caller, secret, event);
 }
 
 Result<crypto::SecretBuffer> LocalService::ReadValue(const Caller& caller, SelectorId number,
@@ -93,11 +123,7 @@ Result<crypto::SecretBuffer> LocalService::ReadValue(const Caller& caller, Selec
 }
 
 Status LocalService::OpenMetadata(const Caller& caller, const Secret& secret, Action action) {
-  AuditEvent event = NewEvent(caller, action, secret.name, "");
-  event.resource_arn = secret.arn;
-  Status decided = DecideOn(caller.principal, action, secret);
-  if (!decided) return Refuse(event, std::move(decided).error());
-  return RecordSuccess(event);
+  return RecordDecision(caller, secret, FileEvent(caller, secret, action));
 }
 
 Status LocalService::OpenPrefix(const Caller& caller, PathId path) {

@@ -4,10 +4,11 @@
 
 namespace secretfs::store {
 
-// Persistent small ids, given once and never given again. Node ids of the filesystem are computed from them, so they
-// must fit beside each other in 64 bits: see fs/node_id.h.
+// Persistent small ids, given once and never given again. Node ids of the filesystem are computed
+// from them, so they must fit beside each other in 64 bits: see fs/node_id.h.
 
-// A directory of the name tree: a prefix of secret names, which may be a secret itself. The root is kRootPath.
+// A directory of the name tree: a prefix of secret names, which may be a secret itself. The root is
+// kRootPath.
 using PathId = uint64_t;
 inline constexpr PathId kRootPath = 1;
 

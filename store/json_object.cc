@@ -10,8 +10,12 @@
 namespace secretfs::store {
 namespace {
 
-bool IsSpace(uint8_t c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
-bool IsDigit(uint8_t c) { return c >= '0' && c <= '9'; }
+bool IsSpace(uint8_t c) {
+  return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+bool IsDigit(uint8_t c) {
+  return c >= '0' && c <= '9';
+}
 
 std::optional<uint32_t> HexDigit(uint8_t c) {
   if (IsDigit(c)) return c - '0';
@@ -43,8 +47,8 @@ void EmitUtf8(uint32_t point, const Emit& emit) {
   emit(ByteSpan(out.data(), size));
 }
 
-// A recursive-descent reader of RFC 8259 over one text. Every method returns false, for good, on the first byte that
-// does not belong.
+// A recursive-descent reader of RFC 8259 over one text. Every method returns false, for good, on
+// the first byte that does not belong.
 class Scanner {
  public:
   explicit Scanner(ByteSpan text) : text_(text) {}
@@ -267,7 +271,11 @@ void AppendJsonString(ByteSpan bytes, crypto::SecretBuffer& out) {
       std::array<uint8_t, 2> escaped{'\\', c};
       out.Append(escaped);
     } else {
-      std::array<uint8_t, 6> escaped{'\\', 'u', '0', '0', static_cast<uint8_t>(kHex[c >> 4]),
+      std::array<uint8_t, 6> escaped{'\\',
+                                     'u',
+                                     '0',
+                                     '0',
+                                     static_cast<uint8_t>(kHex[c >> 4]),
                                      static_cast<uint8_t>(kHex[c & 15])};
       out.Append(escaped);
     }

@@ -21,12 +21,14 @@
 namespace secretfs::store {
 namespace {
 
-// Sparse address space, not disk: LMDB extends the file page by page. A fixed size spares every reader the
-// remapping protocol of mdb_env_set_mapsize().
+// Sparse address space, not disk: LMDB extends the file page by page. A fixed size spares every
+// reader the remapping protocol of mdb_env_set_mapsize().
 constexpr size_t kMapBytes = size_t{64} << 30;
 constexpr unsigned kReadersMax = 512;
 
-MDB_txn* AsTxn(void* txn) { return static_cast<MDB_txn*>(txn); }
+MDB_txn* AsTxn(void* txn) {
+  return static_cast<MDB_txn*>(txn);
+}
 
 MDB_val AsValue(ByteSpan bytes) {
   return {bytes.size(), const_cast<uint8_t*>(bytes.data())};  // LMDB does not write through it.
@@ -61,8 +63,7 @@ bool MeansDamage(int code) {
 std::unexpected<Error> FailLmdb(int code, const std::string& directory, const char* what) {
   std::string text = "store " + directory + ": " + what + ": ";
   if (MeansDamage(code)) {
-    return Fail(Code::kCorrupt,
-                text + "the database is damaged; restore the store from a backup");
+    return Fail(Code::kCorrupt, text + "the database is damaged; restore the store from a backup");
   }
   if (code == ENOSPC) return Fail(Code::kUnavailable, text + "the disk is full; free some space");
   if (code == MDB_MAP_FULL) {
@@ -108,14 +109,15 @@ struct Env::Impl {
 
   MDB_dbi dbi(Table table) const { return tables[static_cast<size_t>(table)]; }
 
-  // Whether LMDB's answer lies inside the file, as far as transaction data can tell. A damaged node can claim up to
-  // 4 GiB.
+  // Whether LMDB's answer lies inside the file, as far as transaction data can tell. A damaged node
+  // can claim up to 4 GiB.
   bool InsideFile(const MDB_val& value) const {
     MDB_envinfo info{};
     mdb_env_info(env, &info);
     const auto* begin = static_cast<const uint8_t*>(value.mv_data);
     size_t file_bytes = (info.me_last_pgno + 1) * page_bytes;
-    if (begin < map || begin >= map + kMapBytes) return true;  // A dirty page of a write transaction.
+    if (begin < map || begin >= map + kMapBytes)
+      return true;  // A dirty page of a write transaction.
     return value.mv_size <= file_bytes && begin + value.mv_size <= map + file_bytes;
   }
 };
@@ -126,15 +128,17 @@ Status OpenLock(const std::string& directory, UniqueFd& lock) {
   lock = UniqueFd(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!lock.valid()) {
     if (errno == ENOENT || errno == ENOTDIR) {
-      return Fail(Code::kNotFound,
-                  directory + ": no store here; create one with: secretfs init --store " + directory);
+      return Fail(
+          Code::kNotFound,
+          directory + ": no store here; create one with: secretfs init --store " + directory);
     }
     return FailErrno(errno == EACCES ? Code::kPermissionDenied : Code::kUnavailable, directory,
                      errno);
   }
   if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    return Fail(Code::kFailedPrecondition,
-                directory + ": the store is in use by another secretfs process; see: secretfs status");
+    return Fail(
+        Code::kFailedPrecondition,
+        directory + ": the store is in use by another secretfs process; see: secretfs status");
   }
   return {};
 }
@@ -161,9 +165,8 @@ Result<std::unique_ptr<Env>> Env::Open(const std::string& directory, Mode mode) 
   mdb_env_set_mapsize(impl->env, kMapBytes);
   mdb_env_set_maxdbs(impl->env, kTableCount);
   mdb_env_set_maxreaders(impl->env, kReadersMax);
-  int code = Guarded([&] {
-    return mdb_env_open(impl->env, directory.c_str(), MDB_NOTLS | MDB_NORDAHEAD, 0600);
-  });
+  int code = Guarded(
+      [&] { return mdb_env_open(impl->env, directory.c_str(), MDB_NOTLS | MDB_NORDAHEAD, 0600); });
   if (code != 0) {
     if (code == EACCES) return FailErrno(Code::kPermissionDenied, directory + "/data.mdb", code);
     return FailLmdb(code, directory, "open");
@@ -175,9 +178,10 @@ Result<std::unique_ptr<Env>> Env::Open(const std::string& directory, Mode mode) 
   impl->map = static_cast<const uint8_t*>(info.me_mapaddr);
   impl->page_bytes = page.ms_psize;
   if (exists && static_cast<size_t>(data.st_size) / page.ms_psize < info.me_last_pgno + 1) {
-    return Fail(Code::kCorrupt, "store " + directory +
-                                    ": data.mdb is shorter than it was when last written (truncated); "
-                                    "restore the store from a backup");
+    return Fail(Code::kCorrupt,
+                "store " + directory +
+                    ": data.mdb is shorter than it was when last written (truncated); "
+                    "restore the store from a backup");
   }
 
   MDB_txn* txn = nullptr;
@@ -197,7 +201,9 @@ Result<std::unique_ptr<Env>> Env::Open(const std::string& directory, Mode mode) 
 Env::Env(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Env::~Env() = default;
 
-const std::string& Env::directory() const { return impl_->directory; }
+const std::string& Env::directory() const {
+  return impl_->directory;
+}
 
 uint64_t Env::LastTxnId() const {
   MDB_envinfo info{};
@@ -214,11 +220,13 @@ void Env::Trim(size_t limit_bytes) {
   unsigned long total = 0;
   unsigned long resident = 0;
   unsigned long from_files = 0;
-  if (!statm || std::fscanf(statm.get(), "%lu %lu %lu", &total, &resident, &from_files) != 3) return;
+  if (!statm || std::fscanf(statm.get(), "%lu %lu %lu", &total, &resident, &from_files) != 3)
+    return;
   if (from_files * static_cast<size_t>(sysconf(_SC_PAGESIZE)) <= limit_bytes) return;
   MDB_envinfo info{};
   mdb_env_info(impl_->env, &info);
-  // Only page table entries go: the data stays in the page cache, and a reader in the middle faults it back in.
+  // Only page table entries go: the data stays in the page cache, and a reader in the middle faults
+  // it back in.
   madvise(const_cast<uint8_t*>(impl_->map), (info.me_last_pgno + 1) * impl_->page_bytes,
           MADV_DONTNEED);
 }
@@ -247,15 +255,16 @@ ReadTxn::~ReadTxn() {
   env_.impl_->pool.push_back(AsTxn(txn_));
 }
 
-uint64_t ReadTxn::txn_id() const { return txn_ == nullptr ? 0 : mdb_txn_id(AsTxn(txn_)); }
+uint64_t ReadTxn::txn_id() const {
+  return txn_ == nullptr ? 0 : mdb_txn_id(AsTxn(txn_));
+}
 
 Result<std::optional<Bytes>> ReadTxn::Get(Table table, ByteSpan key) const {
   const Env::Impl& impl = *env_.impl_;
   if (txn_ == nullptr) return Fail(Code::kUnavailable, "store: too many readers at once");
   MDB_val key_value = AsValue(key);
   MDB_val value{};
-  int code =
-      Guarded([&] { return mdb_get(AsTxn(txn_), impl.dbi(table), &key_value, &value); });
+  int code = Guarded([&] { return mdb_get(AsTxn(txn_), impl.dbi(table), &key_value, &value); });
   if (code == MDB_NOTFOUND) return std::optional<Bytes>();
   if (code == 0 && !impl.InsideFile(value)) code = MDB_CORRUPTED;
   if (code != 0) return FailLmdb(code, impl.directory, TableName(table));
@@ -320,7 +329,8 @@ WriteTxn::~WriteTxn() {
 
 Status WriteTxn::Check(int code, const char* what) {
   if (code == 0) return {};
-  // After damage the list of free pages cannot be trusted, and the next write could land on live data.
+  // After damage the list of free pages cannot be trusted, and the next write could land on live
+  // data.
   if (MeansDamage(code)) reader_.env_.impl_->damaged = true;
   return FailLmdb(code, reader_.env_.directory(), what);
 }
@@ -346,7 +356,8 @@ Result<bool> WriteTxn::Delete(Table table, ByteSpan key) {
 }
 
 Status WriteTxn::Commit() {
-  // LMDB frees the transaction whether or not it commits; after a fault in here nobody may touch it again.
+  // LMDB frees the transaction whether or not it commits; after a fault in here nobody may touch it
+  // again.
   MDB_txn* txn = AsTxn(reader_.txn_);
   reader_.txn_ = nullptr;
   return Check(Guarded([&] { return mdb_txn_commit(txn); }), "commit");

@@ -31,30 +31,34 @@ enum class Table : uint8_t {
 inline constexpr int kTableCount = 14;
 const char* TableName(Table table);
 
-// The only LMDB environment of the process (lmdb.h: never open one twice). Settings: MDB_NOTLS, MDB_NORDAHEAD, full
-// sync, no WRITEMAP, a sparse 64 GiB map that is never resized.
+// The only LMDB environment of the process (lmdb.h: never open one twice). Settings: MDB_NOTLS,
+// MDB_NORDAHEAD, full sync, no WRITEMAP, a sparse 64 GiB map that is never resized.
 //
-// LMDB trusts its file: a damaged page makes it read outside the map or fail an assertion. Every call into it therefore
-// runs under a fault guard that turns SIGSEGV, SIGBUS and failed assertions into kCorrupt; and values that do not lie
-// wholly inside the file are refused. After damage was met in a write transaction, no other one begins. Thread-safe.
+// LMDB trusts its file: a damaged page makes it read outside the map or fail an assertion. Every
+// call into it therefore runs under a fault guard that turns SIGSEGV, SIGBUS and failed assertions
+// into kCorrupt; and values that do not lie wholly inside the file are refused. After damage was
+// met in a write transaction, no other one begins. Thread-safe.
 class Env {
  public:
   enum class Mode : uint8_t { kCreate, kOpen };
 
-  // `directory` holds data.mdb and lock.mdb (mode 0600). Takes the store's writer lock (flock on `directory`) for the
-  // life of the Env. Errors: kNotFound (kOpen: no store there), kAlreadyExists (kCreate: there is one),
-  // kFailedPrecondition (another process has it open), kCorrupt, kUnavailable.
+  // `directory` holds data.mdb and lock.mdb (mode 0600). Takes the store's writer lock (flock on
+  // `directory`) for the life of the Env. Errors: kNotFound (kOpen: no store there), kAlreadyExists
+  // (kCreate: there is one), kFailedPrecondition (another process has it open), kCorrupt,
+  // kUnavailable.
   static Result<std::unique_ptr<Env>> Open(const std::string& directory, Mode mode);
   ~Env();
 
   Env(const Env&) = delete;
   Env& operator=(const Env&) = delete;
 
-  // The id of the newest committed transaction: two loads. A cache filled at this id is valid while it stays.
+  // The id of the newest committed transaction: two loads. A cache filled at this id is valid while
+  // it stays.
   uint64_t LastTxnId() const;
 
-  // Gives resident pages of the map back to the kernel's page cache when the process has more than `limit_bytes` of
-  // file pages resident, and clears reader slots of dead processes. Call now and then.
+  // Gives resident pages of the map back to the kernel's page cache when the process has more than
+  // `limit_bytes` of file pages resident, and clears reader slots of dead processes. Call now and
+  // then.
   void Trim(size_t limit_bytes);
 
   const std::string& directory() const;
@@ -67,7 +71,8 @@ class Env {
   std::unique_ptr<Impl> impl_;
 };
 
-// A consistent snapshot. Cheap: LMDB transactions are pooled and renewed. Not shared between threads.
+// A consistent snapshot. Cheap: LMDB transactions are pooled and renewed. Not shared between
+// threads.
 class ReadTxn {
  public:
   explicit ReadTxn(Env& env);
@@ -75,12 +80,12 @@ class ReadTxn {
   ReadTxn(const ReadTxn&) = delete;
   ReadTxn& operator=(const ReadTxn&) = delete;
 
-  // A copy, taken under the fault guard: a page that the disk cannot deliver is an error here, not a signal later.
-  // nullopt: no such key. Errors: kCorrupt, kUnavailable.
+  // A copy, taken under the fault guard: a page that the disk cannot deliver is an error here, not
+  // a signal later. nullopt: no such key. Errors: kCorrupt, kUnavailable.
   Result<std::optional<Bytes>> Get(Table table, ByteSpan key) const;
 
-  // Visits records in key order from the first key >= `from`, until `visit` returns false. The spans are valid during
-  // the visit.
+  // Visits records in key order from the first key >= `from`, until `visit` returns false. The
+  // spans are valid during the visit.
   using Visitor = std::function<Result<bool>(ByteSpan key, ByteSpan value)>;
   Status Scan(Table table, ByteSpan from, const Visitor& visit) const;
 
@@ -91,7 +96,8 @@ class ReadTxn {
   ReadTxn(Env& env, void* lmdb_write_txn) : env_(env), txn_(lmdb_write_txn), owned_(false) {}
 
   Env& env_;
-  void* txn_ = nullptr;  // An MDB_txn; lmdb.h is known to lmdb_env.cc alone. Null: the snapshot could not be taken.
+  void* txn_ = nullptr;  // An MDB_txn; lmdb.h is known to lmdb_env.cc alone. Null: the snapshot
+                         // could not be taken.
   bool owned_ = true;
 };
 

@@ -42,8 +42,7 @@ Status WriteNewStore(Env& env, const Realm& realm, uint32_t owner_uid,
   header.root_key_source = source;
   crypto::SecretBuffer store_key(crypto::kAesKeyBytes);
   random.Fill(store_key.Writable());
-  TRY_ASSIGN(header.wrapped_store_key,
-             root_key.Wrap(store_key, StoreKeyPurpose(header.store_id)));
+  TRY_ASSIGN(header.wrapped_store_key, root_key.Wrap(store_key, StoreKeyPurpose(header.store_id)));
   TRY_ASSIGN(crypto::KeyRecord key, crypto::NewKeyRecord(std::string(kDefaultKeyAlias), root_key,
                                                          header.created_at, random));
   StoreKeys keys(store_key);
@@ -109,8 +108,8 @@ Result<std::unique_ptr<SecretService>> SecretService::Open(const Options& option
   StoreKeys keys(*store_key);
   TRY(CheckStoreHeaderMac(encoded, keys.header.Reveal()));
   crypto::SecretBuffer audit_key = crypto::SecretBuffer::CopyOf(keys.audit.Reveal());
-  parts.store = std::make_unique<SecretStore>(*parts.env, std::move(keys), parts.header.realm,
-                                              random);
+  parts.store =
+      std::make_unique<SecretStore>(*parts.env, std::move(keys), parts.header.realm, random);
   TRY(parts.store->Load());
   TRY_ASSIGN(std::vector<crypto::KeyRecord> kms_keys, parts.store->LoadKmsKeys());
   bool has_default = false;
@@ -121,14 +120,14 @@ Result<std::unique_ptr<SecretService>> SecretService::Open(const Options& option
     has_default = true;
   }
   if (!has_default) {
-    return Fail(Code::kCorrupt, "store " + options.directory + ": its default KMS key is missing; "
-                                                               "restore the store from a backup");
+    return Fail(Code::kCorrupt, "store " + options.directory +
+                                    ": its default KMS key is missing; "
+                                    "restore the store from a backup");
   }
   TRY_ASSIGN(AuditTrail::Position checkpoint, parts.store->LoadAuditPosition());
   AuditTrail::Options audit = options.audit;
   if (audit.directory.empty()) audit.directory = options.directory + "/audit";
-  TRY_ASSIGN(parts.trail,
-             AuditTrail::Open(audit, std::move(audit_key), checkpoint.head, random));
+  TRY_ASSIGN(parts.trail, AuditTrail::Open(audit, std::move(audit_key), checkpoint.head, random));
   parts.authorizer = authorizer != nullptr
                          ? std::move(authorizer)
                          : std::make_unique<OwnerAuthorizer>(parts.header.owner_uid);
@@ -141,15 +140,14 @@ LocalService::LocalService(Parts parts, Clock& clock, crypto::RandomSource& rand
     : parts_(std::move(parts)),
       clock_(clock),
       random_(random),
-      kms_key_arn_("arn:aws:kms:" + parts_.header.realm.region + ":" +
-                   parts_.header.realm.account + ":key/" +
-                   crypto::FormatUuid(parts_.default_key)) {}
+      kms_key_arn_("arn:aws:kms:" + parts_.header.realm.region + ":" + parts_.header.realm.account +
+                   ":key/" + crypto::FormatUuid(parts_.default_key)) {}
 
 Status LocalService::MovePendingEvents() {
   uint64_t in_trail = parts_.trail->appended().outbox;
   TRY_ASSIGN(uint64_t next_outbox, parts_.store->NextOutbox());
-  // Every event in the trail was committed first. A store that does not know it is an older state: a restored backup, or
-  // a damaged LMDB meta page that made an old snapshot look new.
+  // Every event in the trail was committed first. A store that does not know it is an older state:
+  // a restored backup, or a damaged LMDB meta page that made an old snapshot look new.
   if (next_outbox <= in_trail) {
     return Fail(Code::kCorrupt,
                 "store " + parts_.env->directory() +
@@ -232,8 +230,9 @@ Result<SecretPtr> LocalService::FindLive(const Caller& caller, const std::string
                                          std::optional<Action> kms_action, AuditEvent& event) {
   TRY_ASSIGN(SecretPtr secret, Find(caller, secret_id, kms_action, event));
   if (secret->deletion_at) {
-    return Fail(Code::kFailedPrecondition,
-                "You can't perform this operation on the secret because it was marked for deletion.");
+    return Fail(
+        Code::kFailedPrecondition,
+        "You can't perform this operation on the secret because it was marked for deletion.");
   }
   return secret;
 }
@@ -242,8 +241,8 @@ Status LocalService::CommitWithEvent(SecretStore::Mutation& mutation, const Audi
   TRY_ASSIGN(uint64_t outbox, mutation.AppendEvent(event));
   TRY(mutation.SetAuditPosition(parts_.trail->durable()));
   TRY(mutation.Commit());
-  // The change and its event are on the disk. If the trail cannot take the event now, it stays in the outbox, and the
-  // trail's problem stops the next reveal.
+  // The change and its event are on the disk. If the trail cannot take the event now, it stays in
+  // the outbox, and the trail's problem stops the next reveal.
   if (Status moved = parts_.trail->Append(event, outbox); !moved) {
     Log(LogLevel::kError, moved.error().message);
   }
@@ -306,12 +305,10 @@ SecretService::Health LocalService::GetHealth() {
   return health;
 }
 
-Result<AuditReport> LocalService::ReadAudit(const Caller& caller,
-                                            const AuditTrail::Visitor& visit,
+Result<AuditReport> LocalService::ReadAudit(const Caller& caller, const AuditTrail::Visitor& visit,
                                             const std::string& request_id) {
   AuditEvent event = NewEvent(caller, Action::kReadAuditTrail, "", request_id);
-  Decision decision =
-      parts_.authorizer->Decide({caller.principal, Action::kReadAuditTrail, ""});
+  Decision decision = parts_.authorizer->Decide({caller.principal, Action::kReadAuditTrail, ""});
   if (!decision.allowed) {
     return Refuse(event, {Code::kPermissionDenied, "User: " + caller.principal.arn +
                                                        " is not authorized to read the audit trail "

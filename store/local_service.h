@@ -14,8 +14,9 @@
 
 namespace secretfs::store {
 
-// The SecretService over a store on this host. Split over three files: local_service.cc (life, upkeep, the common steps
-// of every call), secret_operations.cc (the AWS operations), file_operations.cc (the filesystem's side).
+// The SecretService over a store on this host. Split over three files: local_service.cc (life,
+// upkeep, the common steps of every call), secret_operations.cc (the AWS operations),
+// file_operations.cc (the filesystem's side).
 class LocalService final : public SecretService {
  public:
   struct Parts {
@@ -83,16 +84,23 @@ class LocalService final : public SecretService {
   // --- the common steps of a call (local_service.cc)
   AuditEvent NewEvent(const Caller& caller, Action action, std::string_view secret_id,
                       const std::string& request_id) const;
-  // Records that the call failed, and returns the error to answer with: `error`, or that of the trail.
+  // Records that the call failed, and returns the error to answer with: `error`, or that of the
+  // trail.
   std::unexpected<Error> Refuse(AuditEvent& event, Error error);
   Status RecordSuccess(const AuditEvent& event) { return parts_.trail->Append(event, 0); }
-  // Allows `event.action` on `resource`, and `kms_action` on the key of the secret, or says why not.
+  // Allows `event.action` on `resource`, and `kms_action` on the key of the secret, or says why
+  // not.
   Status Decide(const Principal& principal, Action action, std::string_view resource,
                 std::optional<Action> kms_action) const;
   Status DecideOn(const Principal& principal, Action action, const Secret& secret) const;
 
-  // Finds the secret that `secret_id` names and decides on `event.action`; fills `event.resource_arn`.
-  // A secret that does not exist is decided on by the name that was asked for, so that a denied caller learns nothing.
+  AuditEventView FileEvent(const Caller& caller, const Secret& secret, Action action) const;
+  // Decides on `event.action` and records the outcome.
+  Status RecordDecision(const Caller& caller, const Secret& secret, AuditEventView event);
+
+  // Finds the secret that `secret_id` names and decides on `event.action`; fills
+  // `event.resource_arn`. A secret that does not exist is decided on by the name that was asked
+  // for, so that a denied caller learns nothing.
   Result<SecretPtr> Find(const Caller& caller, const std::string& secret_id,
                          std::optional<Action> kms_action, AuditEvent& event);
   // Find(), and the secret is not marked for deletion.
@@ -104,7 +112,8 @@ class LocalService final : public SecretService {
   // Commits `mutation` together with `event`, then hands the event to the trail.
   Status CommitWithEvent(SecretStore::Mutation& mutation, const AuditEvent& event);
 
-  // Loads the secret again inside `mutation` and checks that it is still the one that was decided on.
+  // Loads the secret again inside `mutation` and checks that it is still the one that was decided
+  // on.
   Result<Secret> Reload(SecretStore::Mutation& mutation, const Secret& seen) const;
 
   // --- values (secret_operations.cc)

@@ -17,7 +17,8 @@ struct Principal {
 enum class Door : uint8_t { kMount = 1, kSocket = 2, kInternal = 3 };
 std::string_view DoorName(Door door);
 
-// A request's origin, valid for the call. `pid` is the calling thread (0: not visible from this pid namespace).
+// A request's origin, valid for the call. `pid` is the calling thread (0: not visible from this pid
+// namespace).
 struct Caller {
   const Principal& principal;
   Door door;

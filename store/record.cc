@@ -157,7 +157,12 @@ Result<crypto::KeyRecord> DecodeKeyRecord(ByteSpan bytes) {
 }
 
 Bytes EncodePathRecord(const PathRecord& record) {
-  return ByteWriter().U8(kRecordVersion).U64(record.id).U64(record.parent).Sized(record.component).Take();
+  return ByteWriter()
+      .U8(kRecordVersion)
+      .U64(record.id)
+      .U64(record.parent)
+      .Sized(record.component)
+      .Take();
 }
 
 Result<PathRecord> DecodePathRecord(ByteSpan bytes) {

@@ -11,8 +11,8 @@
 
 namespace secretfs::store {
 
-// The records of the store as bytes (store/FORMAT.md). Each starts with a U8 record version. Decoders accept exactly
-// what the encoders give: anything else is kCorrupt.
+// The records of the store as bytes (store/FORMAT.md). Each starts with a U8 record version.
+// Decoders accept exactly what the encoders give: anything else is kCorrupt.
 
 Bytes EncodeSecret(const Secret& secret);
 Result<Secret> DecodeSecret(ByteSpan bytes);
@@ -54,8 +54,8 @@ struct InternedName {
 Bytes EncodeInternedName(const InternedName& name);
 Result<InternedName> DecodeInternedName(ByteSpan bytes);
 
-// The next ids to give. Written by every transaction with that transaction's own id: a snapshot whose id differs from
-// its counters' is one that a damaged LMDB meta page pointed to.
+// The next ids to give. Written by every transaction with that transaction's own id: a snapshot
+// whose id differs from its counters' is one that a damaged LMDB meta page pointed to.
 struct Counters {
   uint64_t txn_id = 0;
   uint64_t secrets = 0;

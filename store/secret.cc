@@ -8,8 +8,8 @@ namespace secretfs::store {
 namespace {
 
 Error CannotFindVersion(std::string_view id) {
-  return {Code::kNotFound,
-          "Secrets Manager can't find the specified secret value for VersionId: " + std::string(id)};
+  return {Code::kNotFound, "Secrets Manager can't find the specified secret value for VersionId: " +
+                               std::string(id)};
 }
 
 }  // namespace
@@ -66,7 +66,8 @@ void Secret::Attach(const std::vector<std::string>& stages, SelectorId version, 
   bool takes_current = std::ranges::find(stages, kCurrent) != stages.end();
   if (takes_current && current != nullptr && current->version != version) {
     SelectorId left = current->version;
-    // Rollback: AWSCURRENT moves back onto the AWSPREVIOUS version, and the two labels change places.
+    // Rollback: AWSCURRENT moves back onto the AWSPREVIOUS version, and the two labels change
+    // places.
     SetLabel(kPrevious, left, now);
   }
   for (const std::string& stage : stages) SetLabel(stage, version, now);
@@ -140,7 +141,8 @@ Result<std::vector<SelectorId>> Secret::AddVersion(Version version,
   return dropped;
 }
 
-Result<bool> Secret::MoveLabel(std::string_view label, const std::optional<std::string>& remove_from,
+Result<bool> Secret::MoveLabel(std::string_view label,
+                               const std::optional<std::string>& remove_from,
                                const std::optional<std::string>& move_to, TimeMs now) {
   TRY(ValidateLabel(label));
   if (!remove_from && !move_to) {
@@ -160,12 +162,12 @@ Result<bool> Secret::MoveLabel(std::string_view label, const std::optional<std::
                     ", so you must explicitly reference that version in RemoveFromVersionId.");
   }
   if (from && holder != from) {
-    return Fail(Code::kInvalidArgument,
-                "Staging label " + std::string(label) + " is not attached to version " + from->id +
-                    (holder == nullptr
-                         ? "; it is attached to no version."
-                         : "; it is currently attached to version " + holder->id +
-                               ", so reference that version in RemoveFromVersionId."));
+    return Fail(
+        Code::kInvalidArgument,
+        "Staging label " + std::string(label) + " is not attached to version " + from->id +
+            (holder == nullptr ? "; it is attached to no version."
+                               : "; it is currently attached to version " + holder->id +
+                                     ", so reference that version in RemoveFromVersionId."));
   }
   if (!to) {
     if (label == kCurrent) {
@@ -188,9 +190,10 @@ Result<bool> Secret::MoveLabel(std::string_view label, const std::optional<std::
 Status ValidateLabel(std::string_view label) {
   if (label.empty() || label.size() > kLabelBytesMax || !IsValidUtf8(label) ||
       EscapeFreeText(label).size() > kPathComponentBytesMax) {
-    return Fail(Code::kValidation,
-                "Invalid staging label. Must be 1 to 255 bytes of UTF-8 text, counted as the file name "
-                "that shows it.");
+    return Fail(
+        Code::kValidation,
+        "Invalid staging label. Must be 1 to 255 bytes of UTF-8 text, counted as the file name "
+        "that shows it.");
   }
   return {};
 }
@@ -198,9 +201,10 @@ Status ValidateLabel(std::string_view label) {
 Status ValidateVersionId(std::string_view id) {
   bool printable = std::ranges::all_of(id, [](char c) { return c > ' ' && c < 0x7F && c != '/'; });
   if (id.size() < kVersionIdBytesMin || id.size() > kVersionIdBytesMax || !printable) {
-    return Fail(Code::kValidation,
-                "Invalid version id. Must be 32 to 64 printable ASCII characters without '/'; a UUID "
-                "is recommended.");
+    return Fail(
+        Code::kValidation,
+        "Invalid version id. Must be 32 to 64 printable ASCII characters without '/'; a UUID "
+        "is recommended.");
   }
   return {};
 }

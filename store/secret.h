@@ -20,7 +20,8 @@ inline constexpr std::string_view kPending = "AWSPENDING";
 // Quotas of AWS Secrets Manager ("Secrets Manager quotas", aws-semantics 3.5).
 inline constexpr size_t kSecretValueBytesMax = 65536;
 inline constexpr size_t kLabelsPerSecretMax = 20;
-inline constexpr size_t kLabelBytesMax = 255;  // AWS: 256; one less, so that a label is a file name.
+inline constexpr size_t kLabelBytesMax =
+    255;  // AWS: 256; one less, so that a label is a file name.
 inline constexpr size_t kVersionsPerSecretMax = 100;
 inline constexpr size_t kTagsPerSecretMax = 50;
 inline constexpr size_t kDescriptionBytesMax = 2048;
@@ -40,19 +41,22 @@ struct Version {
 
 struct Label {
   std::string name;
-  SelectorId version = 0;   // The number of the version that holds it.
-  SelectorId selector = 0;  // The label's own id for node ids; 0 for the three AWS labels, which need none.
+  SelectorId version = 0;  // The number of the version that holds it.
+  SelectorId selector =
+      0;  // The label's own id for node ids; 0 for the three AWS labels, which need none.
   TimeMs moved_at = 0;
 };
 
-// Everything about one secret but its values: a value type on which the state machine of versions and staging labels
-// works, stored as one record and so changed atomically.
+// Everything about one secret but its values: a value type on which the state machine of versions
+// and staging labels works, stored as one record and so changed atomically.
 //
-// State machine (aws-semantics 3.1). A label is on exactly one version. A version without labels is deprecated:
-// readable by id until it is collected. Three rules go beyond moving a label:
+// State machine (aws-semantics 3.1). A label is on exactly one version. A version without labels is
+// deprecated: readable by id until it is collected. Three rules go beyond moving a label:
 //   1. When AWSCURRENT leaves version c for v, AWSPREVIOUS goes to c.
-//   2. The first version gets AWSCURRENT whatever labels were asked for; a secret with versions always has AWSCURRENT.
-//   3. When a *new version* takes AWSCURRENT from a version that also holds AWSPENDING, AWSPENDING is dropped.
+//   2. The first version gets AWSCURRENT whatever labels were asked for; a secret with versions
+//   always has AWSCURRENT.
+//   3. When a *new version* takes AWSCURRENT from a version that also holds AWSPENDING, AWSPENDING
+//   is dropped.
 // Every change checks first and changes after: on an error the value is as it was.
 struct Secret {
   PathId path = 0;
@@ -61,10 +65,12 @@ struct Secret {
   std::string arn;  // Not stored: the store computes it when it loads the secret.
   std::string description;
   std::map<std::string, std::string> tags;
-  bool ever_tagged = false;  // AWS shows `Tags: []` after the last tag went, nothing before the first came.
+  bool ever_tagged =
+      false;  // AWS shows `Tags: []` after the last tag went, nothing before the first came.
   TimeMs created_at = 0;
   TimeMs changed_at = 0;
-  std::optional<TimeMs> deletion_at;  // Scheduled time of destruction; the secret is marked for deletion.
+  std::optional<TimeMs>
+      deletion_at;  // Scheduled time of destruction; the secret is marked for deletion.
   crypto::KeyId kms_key{};
   std::vector<Version> versions;  // Oldest first.
   std::vector<Label> labels;      // By name.
@@ -76,14 +82,15 @@ struct Secret {
   // In alphabetical order.
   std::vector<std::string> LabelsOf(SelectorId version) const;
 
-  // Appends `version` and attaches `stages` (empty: AWSCURRENT), then drops deprecated versions beyond the quota that
-  // are older than a day, oldest first. Returns the numbers of the dropped versions.
-  // REQUIRES: no version has this id. Errors: kLimitExceeded (labels, versions), kValidation (label text).
-  Result<std::vector<SelectorId>> AddVersion(Version version, const std::vector<std::string>& stages,
-                                             TimeMs now);
+  // Appends `version` and attaches `stages` (empty: AWSCURRENT), then drops deprecated versions
+  // beyond the quota that are older than a day, oldest first. Returns the numbers of the dropped
+  // versions. REQUIRES: no version has this id. Errors: kLimitExceeded (labels, versions),
+  // kValidation (label text).
+  Result<std::vector<SelectorId>> AddVersion(Version version,
+                                             const std::vector<std::string>& stages, TimeMs now);
 
-  // AWS UpdateSecretVersionStage; both ids are version ids. Errors: kInvalidArgument and kNotFound with AWS's
-  // messages, kLimitExceeded for the 21st label. Returns whether anything changed.
+  // AWS UpdateSecretVersionStage; both ids are version ids. Errors: kInvalidArgument and kNotFound
+  // with AWS's messages, kLimitExceeded for the 21st label. Returns whether anything changed.
   Result<bool> MoveLabel(std::string_view label, const std::optional<std::string>& remove_from,
                          const std::optional<std::string>& move_to, TimeMs now);
 
@@ -98,7 +105,8 @@ struct Secret {
 
 // Errors: kValidation unless 1..255 bytes of UTF-8.
 Status ValidateLabel(std::string_view label);
-// A version id becomes a file name and an audit field: 32..64 printable ASCII characters without `/`.
+// A version id becomes a file name and an audit field: 32..64 printable ASCII characters without
+// `/`.
 Status ValidateVersionId(std::string_view id);
 // Key 1..128 characters, not "aws:..."; value 0..256; at most kTagsPerSecretMax.
 Status ValidateTags(const std::map<std::string, std::string>& tags);

@@ -16,7 +16,9 @@ using Json = nlohmann::ordered_json;
 
 constexpr int kIndent = 2;
 
-double Seconds(TimeMs at) { return static_cast<double>(at) / 1000.0; }
+double Seconds(TimeMs at) {
+  return static_cast<double>(at) / 1000.0;
+}
 
 Json Tags(const Secret& secret) {
   Json tags = Json::array();
@@ -60,7 +62,7 @@ std::string IsoTime(TimeMs at) {
 
 // A UUID that names the event: the chain gives events numbers, CloudTrail's shape wants ids.
 std::string EventId(const AuditEvent& event, uint64_t sequence) {
-  Bytes encoded = ByteWriter().U64(sequence).Raw(EncodeAuditEvent(event)).Take();
+  Bytes encoded = ByteWriter().U64(sequence).Raw(EncodeAuditEvent(ViewOf(event))).Take();
   crypto::Digest digest = crypto::Sha256(encoded);
   std::array<uint8_t, 16> uuid{};
   std::copy_n(digest.begin(), uuid.size(), uuid.begin());

@@ -9,13 +9,14 @@ namespace {
 constexpr uint64_t kChangesKept = 65536;
 
 std::unexpected<Error> OutOfIds(const char* what) {
-  return Fail(Code::kLimitExceeded, std::string("the store has given out all its ") + what +
-                                        "; move to a new store");
+  return Fail(Code::kLimitExceeded,
+              std::string("the store has given out all its ") + what + "; move to a new store");
 }
 
 std::unexpected<Error> HashTaken(const std::string& text) {
-  return Fail(Code::kLimitExceeded,
-              "\"" + text + "\" collides with another name in this store's index; choose another name");
+  return Fail(
+      Code::kLimitExceeded,
+      "\"" + text + "\" collides with another name in this store's index; choose another name");
 }
 
 bool IsAwsLabel(std::string_view label) {
@@ -56,8 +57,7 @@ Result<PathId> SecretStore::Mutation::EnsurePath(const SecretName& name) {
   for (std::string_view view : name.Components()) {
     std::string component(view);
     Bytes key = TableKey(path, store_.NameHash(Table::kDirents, path, component));
-    TRY_ASSIGN(std::optional<Bytes> bytes,
-               store_.GetRecord(txn_->reader(), Table::kDirents, key));
+    TRY_ASSIGN(std::optional<Bytes> bytes, store_.GetRecord(txn_->reader(), Table::kDirents, key));
     if (bytes) {
       TRY_ASSIGN(PathRecord known, DecodePathRecord(*bytes));
       if (known.component != component) return HashTaken(component);
@@ -88,8 +88,8 @@ Status SecretStore::Mutation::PutSecret(Secret& secret) {
                        TableKey(static_cast<uint64_t>(*scheduled), secret.path)));
     }
     if (secret.deletion_at) {
-      TRY(Put(Table::kDeletions,
-              TableKey(static_cast<uint64_t>(*secret.deletion_at), secret.path), {}));
+      TRY(Put(Table::kDeletions, TableKey(static_cast<uint64_t>(*secret.deletion_at), secret.path),
+              {}));
     }
   }
   return Put(Table::kSecrets, TableKey(secret.path), EncodeSecret(secret));
@@ -184,11 +184,11 @@ Result<KeySlot> SecretStore::Mutation::InternKey(const std::string& key) {
   return static_cast<KeySlot>(name.id);
 }
 
-// A label keeps its selector when it goes and comes again, so that its directory stays the same for watchers.
+// A label keeps its selector when it goes and comes again, so that its directory stays the same for
+// watchers.
 Result<SelectorId> SecretStore::Mutation::InternLabel(PathId path, const std::string& label) {
   Bytes key = TableKey(path, store_.NameHash(Table::kLabelNames, path, label));
-  TRY_ASSIGN(std::optional<Bytes> bytes,
-             store_.GetRecord(txn_->reader(), Table::kLabelNames, key));
+  TRY_ASSIGN(std::optional<Bytes> bytes, store_.GetRecord(txn_->reader(), Table::kLabelNames, key));
   if (bytes) {
     TRY_ASSIGN(InternedName known, DecodeInternedName(*bytes));
     if (known.text != label) return HashTaken(label);
@@ -220,7 +220,7 @@ Status SecretStore::Mutation::AppendChange(PathId path, ChangeKind kind, TimeMs 
 
 Result<uint64_t> SecretStore::Mutation::AppendEvent(const AuditEvent& event) {
   uint64_t outbox = counters_.next_outbox++;
-  TRY(Put(Table::kOutbox, TableKey(outbox), EncodeAuditEvent(event)));
+  TRY(Put(Table::kOutbox, TableKey(outbox), EncodeAuditEvent(ViewOf(event))));
   return outbox;
 }
 
@@ -232,11 +232,8 @@ Status SecretStore::Mutation::SetAuditPosition(const AuditTrail::Position& posit
     return true;
   }));
   for (const Bytes& key : moved) TRY(txn_->Delete(Table::kOutbox, key));
-  Bytes encoded = ByteWriter()
-                      .U64(position.head.sequence)
-                      .Raw(position.head.hash)
-                      .U64(position.outbox)
-                      .Take();
+  Bytes encoded =
+      ByteWriter().U64(position.head.sequence).Raw(position.head.hash).U64(position.outbox).Take();
   return Put(Table::kMeta, AuditPositionKey(), encoded);
 }
 

@@ -13,7 +13,9 @@ bool IsNameCharacter(char c) {
          std::string_view("/_+=.@!-").find(c) != std::string_view::npos;
 }
 
-bool IsSuffixCharacter(char c) { return std::isalnum(static_cast<unsigned char>(c)); }
+bool IsSuffixCharacter(char c) {
+  return std::isalnum(static_cast<unsigned char>(c));
+}
 
 void AppendPercent(std::string& out, char c) {
   auto byte = static_cast<uint8_t>(c);
@@ -22,10 +24,12 @@ void AppendPercent(std::string& out, char c) {
   out.push_back(kHexDigits[byte & 15]);
 }
 
-// The bytes in the UTF-8 sequence at the start of `text`, 0 if it does not start with a valid one (RFC 3629: no
-// overlong forms, no surrogates, nothing above U+10FFFF).
+// The bytes in the UTF-8 sequence at the start of `text`, 0 if it does not start with a valid one
+// (RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF).
 size_t Utf8SequenceLength(std::string_view text) {
-  auto byte = [&](size_t i) -> uint8_t { return i < text.size() ? static_cast<uint8_t>(text[i]) : 0; };
+  auto byte = [&](size_t i) -> uint8_t {
+    return i < text.size() ? static_cast<uint8_t>(text[i]) : 0;
+  };
   auto continues = [&](size_t i) { return (byte(i) & 0xC0) == 0x80; };
   uint8_t first = byte(0);
   if (first < 0x80) return 1;
@@ -75,16 +79,18 @@ std::optional<std::string> PercentDecode(std::string_view text) {
 Result<SecretName> SecretName::Parse(std::string_view text) {
   if (text.empty() || text.size() > kSecretNameBytesMax ||
       !std::all_of(text.begin(), text.end(), IsNameCharacter)) {
-    return Fail(Code::kValidation,
-                "Invalid name. Must be a valid name containing alphanumeric characters, or any of the "
-                "following: -/_+=.@!");
+    return Fail(
+        Code::kValidation,
+        "Invalid name. Must be a valid name containing alphanumeric characters, or any of the "
+        "following: -/_+=.@!");
   }
   SecretName name{std::string(text)};
   for (std::string_view component : name.Components()) {
     if (EscapeNameComponent(component).size() > kPathComponentBytesMax) {
-      return Fail(Code::kValidation, "Invalid name. The part \"" + std::string(component.substr(0, 32)) +
-                                         "...\" between slashes is longer than 255 bytes and cannot be a "
-                                         "file name; use shorter parts.");
+      return Fail(Code::kValidation,
+                  "Invalid name. The part \"" + std::string(component.substr(0, 32)) +
+                      "...\" between slashes is longer than 255 bytes and cannot be a "
+                      "file name; use shorter parts.");
     }
   }
   return name;
@@ -165,8 +171,7 @@ Result<SecretReference> ParseSecretId(std::string_view secret_id, const Realm& r
     TRY_ASSIGN(SecretName name, SecretName::Parse(secret_id));
     return SecretReference{std::move(name), std::nullopt};
   }
-  std::string prefix =
-      "arn:aws:secretsmanager:" + realm.region + ":" + realm.account + ":secret:";
+  std::string prefix = "arn:aws:secretsmanager:" + realm.region + ":" + realm.account + ":secret:";
   if (!secret_id.starts_with(prefix)) {
     return Fail(Code::kNotFound, "Secrets Manager can't find the specified secret.");
   }

@@ -10,14 +10,16 @@
 namespace secretfs::store {
 
 inline constexpr size_t kSecretNameBytesMax = 512;
-inline constexpr size_t kPathComponentBytesMax = 255;  // NAME_MAX: longer ones break `ls`, `tar`, bind mounts.
+inline constexpr size_t kPathComponentBytesMax =
+    255;  // NAME_MAX: longer ones break `ls`, `tar`, bind mounts.
 
-// A valid secret name (AWS CreateSecret): 1 to 512 of [A-Za-z0-9/_+=.@!-]. Names are flat and case-sensitive; `/` only
-// separates the components that the mount shows as directories, and any component may be empty.
+// A valid secret name (AWS CreateSecret): 1 to 512 of [A-Za-z0-9/_+=.@!-]. Names are flat and
+// case-sensitive; `/` only separates the components that the mount shows as directories, and any
+// component may be empty.
 class SecretName {
  public:
-  // Errors: kValidation with AWS's message for the alphabet and length, or naming the component that, escaped, would
-  // exceed kPathComponentBytesMax.
+  // Errors: kValidation with AWS's message for the alphabet and length, or naming the component
+  // that, escaped, would exceed kPathComponentBytesMax.
   static Result<SecretName> Parse(std::string_view text);
 
   const std::string& text() const { return text_; }
@@ -31,14 +33,16 @@ class SecretName {
   std::string text_;
 };
 
-// How a name component appears as a file name. Total and injective over the alphabet of names: empty is "%", "." is
+// How a name component appears as a file name. Total and injective over the alphabet of names:
+// empty is "%", "." is
 // "%2E", ".." is "%2E%2E", a leading "_" is "%5F", all else is itself ("%" is not in the alphabet).
 std::string EscapeNameComponent(std::string_view component);
 // The inverse; nullopt if no component is escaped to `file_name` ("_value", "%2e", "a%").
 std::optional<std::string> UnescapeNameComponent(std::string_view file_name);
 
-// The same for staging labels and JSON keys, which may hold any bytes: "%XX" (upper case) for `/`, `%`, NUL, control
-// bytes and bytes that are not valid UTF-8, and for every byte of "." and ".."; empty is "%". A leading "_" stays.
+// The same for staging labels and JSON keys, which may hold any bytes: "%XX" (upper case) for `/`,
+// `%`, NUL, control bytes and bytes that are not valid UTF-8, and for every byte of "." and "..";
+// empty is "%". A leading "_" stays.
 std::string EscapeFreeText(std::string_view text);
 std::optional<std::string> UnescapeFreeText(std::string_view file_name);
 
@@ -55,9 +59,9 @@ inline constexpr size_t kArnSuffixSize = 6;
 // arn:aws:secretsmanager:<region>:<account>:secret:<name>-<suffix>
 std::string SecretArn(const Realm& realm, std::string_view name, std::string_view suffix);
 
-// What an API's SecretId says (aws-semantics 3.4). `suffix` is set for a full ARN; a name or an ARN without suffix
-// leaves it empty. An ARN that ends in "-" and six alphanumerics is taken as full, as AWS does, so a stale ARN never
-// falls back to a name.
+// What an API's SecretId says (aws-semantics 3.4). `suffix` is set for a full ARN; a name or an ARN
+// without suffix leaves it empty. An ARN that ends in "-" and six alphanumerics is taken as full,
+// as AWS does, so a stale ARN never falls back to a name.
 struct SecretReference {
   SecretName name;
   std::optional<std::string> suffix;

@@ -27,9 +27,10 @@ Status ValidateValue(const NewValue& value) {
     return Fail(Code::kFailedPrecondition, "You must provide either SecretString or SecretBinary.");
   }
   if (value.bytes.size() > kSecretValueBytesMax) {
-    return Fail(Code::kValidation, "1 validation error detected: the secret value has " +
-                                       std::to_string(value.bytes.size()) +
-                                       " bytes; Member must have length less than or equal to 65536");
+    return Fail(Code::kValidation,
+                "1 validation error detected: the secret value has " +
+                    std::to_string(value.bytes.size()) +
+                    " bytes; Member must have length less than or equal to 65536");
   }
   if (value.kind == ValueKind::kString && !IsValidUtf8(AsText(value.bytes.Reveal()))) {
     return Fail(Code::kInvalidArgument,
@@ -64,12 +65,13 @@ LocalService::SealedValue LocalService::MakeVersion(const NewValue& value,
   sealed.version.created_at = clock_.NowMs();
   sealed.version.kind = value.kind;
   sealed.version.size_bytes = static_cast<uint32_t>(value.bytes.size());
-  auto members = value.kind == ValueKind::kString ? ScanJsonObject(value.bytes.Reveal())
-                                                  : std::nullopt;
+  auto members =
+      value.kind == ValueKind::kString ? ScanJsonObject(value.bytes.Reveal()) : std::nullopt;
   if (!members) return sealed;
   sealed.version.has_keys = true;
   for (const JsonMember& member : *members) {
-    // A key whose file name would be too long has no file; the value itself is complete all the same.
+    // A key whose file name would be too long has no file; the value itself is complete all the
+    // same.
     if (EscapeFreeText(member.key).size() > kPathComponentBytesMax) continue;
     auto size = static_cast<uint32_t>(JsonMemberContent(value.bytes.Reveal(), member).size());
     sealed.keys.push_back({member.key, size});
@@ -78,15 +80,13 @@ LocalService::SealedValue LocalService::MakeVersion(const NewValue& value,
 }
 
 // Encryption happens before the write transaction, so none is held across the KMS key's provider.
-Result<LocalService::SealedValue> LocalService::Seal(const NewValue& value,
-                                                     const std::string& arn,
+Result<LocalService::SealedValue> LocalService::Seal(const NewValue& value, const std::string& arn,
                                                      const std::string& version_id) {
   SealedValue sealed = MakeVersion(value, version_id);
   sealed.number = parts_.store->ReserveSelector();
   sealed.version.number = sealed.number;
   TRY_ASSIGN(sealed.envelope,
-             crypto::SealEnvelope(parts_.keyring, parts_.default_key,
-                                  ContextOf(arn, version_id),
+             crypto::SealEnvelope(parts_.keyring, parts_.default_key, ContextOf(arn, version_id),
                                   SecretStore::EnvelopePlace(sealed.number), value.bytes, random_));
   return sealed;
 }
@@ -97,8 +97,7 @@ Result<crypto::SecretBuffer> LocalService::Unseal(const Secret& secret,
   if (!envelope) {
     return Fail(Code::kStale, "version " + version.id + " of " + secret.name + " is gone");
   }
-  auto value = crypto::OpenEnvelope(parts_.keyring,
-                                    ContextOf(secret.arn, version.id),
+  auto value = crypto::OpenEnvelope(parts_.keyring, ContextOf(secret.arn, version.id),
                                     SecretStore::EnvelopePlace(version.number), *envelope);
   if (value && value->size() == version.size_bytes) return value;
   if (!value && value.error().code != Code::kCorrupt) return value;
@@ -137,8 +136,9 @@ Result<WrittenVersion> LocalService::WriteVersion(const Secret& seen, const std:
   TRY_ASSIGN(std::unique_ptr<SecretStore::Mutation> mutation, parts_.store->Begin());
   TRY_ASSIGN(Secret secret, Reload(*mutation, seen));
   if (secret.deletion_at) {
-    return Fail(Code::kFailedPrecondition,
-                "You can't perform this operation on the secret because it was marked for deletion.");
+    return Fail(
+        Code::kFailedPrecondition,
+        "You can't perform this operation on the secret because it was marked for deletion.");
   }
   if (const Version* same_id = secret.FindVersionById(version_id)) {
     // Another request with this token was faster: answer as if it had come first.
@@ -272,8 +272,7 @@ Result<WrittenVersion> LocalService::PutSecretValue(const Caller& caller, PutReq
 }
 
 Result<WrittenVersion> LocalService::UpdateSecret(const Caller& caller, UpdateRequest request) {
-  AuditEvent event =
-      NewEvent(caller, Action::kUpdateSecret, request.secret_id, request.request_id);
+  AuditEvent event = NewEvent(caller, Action::kUpdateSecret, request.secret_id, request.request_id);
   auto update = [&]() -> Result<WrittenVersion> {
     std::optional<Action> kms;
     if (request.value) kms = Action::kKmsGenerateDataKey;
@@ -323,8 +322,9 @@ Result<SecretValue> LocalService::GetSecretValue(const Caller& caller, const std
       }
       if (selector.version_stage &&
           secret->FindVersionByLabel(*selector.version_stage) != version) {
-        return Fail(Code::kFailedPrecondition,
-                    "You provided a VersionStage that is not associated to the provided VersionId.");
+        return Fail(
+            Code::kFailedPrecondition,
+            "You provided a VersionStage that is not associated to the provided VersionId.");
       }
     } else {
       std::string stage = selector.version_stage.value_or(std::string(kCurrent));
@@ -333,7 +333,7 @@ Result<SecretValue> LocalService::GetSecretValue(const Caller& caller, const std
         return Fail(Code::kNotFound, std::string(kCannotFindValue) + "staging label: " + stage);
       }
     }
-    SecretValue value{IdentityOf(*secret),  version->id,   secret->LabelsOf(version->number),
+    SecretValue value{IdentityOf(*secret), version->id,   secret->LabelsOf(version->number),
                       version->created_at, version->kind, {}};
     event.version_id = version->id;
     TRY_ASSIGN(value.bytes, Unseal(*secret, *version));
@@ -387,7 +387,8 @@ Result<PathId> LocalService::ParsePageToken(const ListRequest& request) const {
 }
 
 Result<SecretPage> LocalService::ListSecrets(const Caller& caller, const ListRequest& request) {
-  AuditEvent event = NewEvent(caller, Action::kListSecrets, request.name_prefix, request.request_id);
+  AuditEvent event =
+      NewEvent(caller, Action::kListSecrets, request.name_prefix, request.request_id);
   auto list = [&]() -> Result<SecretPage> {
     TRY(Decide(caller.principal, event.action, "", std::nullopt));
     if (request.max_results < 1 || request.max_results > kPageSizeMax) {
@@ -443,8 +444,8 @@ Result<Secret> LocalService::Edit(const Secret& seen, ChangeKind kind, const Aud
 
 Result<SecretIdentity> LocalService::UpdateSecretVersionStage(const Caller& caller,
                                                               const MoveLabelRequest& request) {
-  AuditEvent event = NewEvent(caller, Action::kUpdateSecretVersionStage, request.secret_id,
-                              request.request_id);
+  AuditEvent event =
+      NewEvent(caller, Action::kUpdateSecretVersionStage, request.secret_id, request.request_id);
   event.version_stage = request.version_stage;
   event.version_id = request.move_to_version_id.value_or("");
   auto move = [&]() -> Result<SecretIdentity> {
@@ -479,14 +480,14 @@ Result<DeletedSecret> LocalService::DeleteSecret(const Caller& caller,
     auto found = Find(caller, request.secret_id, std::nullopt, event);
     if (!found && found.error().code == Code::kNotFound && request.force) {
       TRY(RecordSuccess(event));
-      return DeletedSecret{{SecretArn(realm(), request.secret_id, NewArnSuffix()),
-                            request.secret_id},
-                           now};
+      return DeletedSecret{
+          {SecretArn(realm(), request.secret_id, NewArnSuffix()), request.secret_id}, now};
     }
     TRY_ASSIGN(SecretPtr secret, std::move(found));
     if (!request.force && secret->deletion_at) {
-      return Fail(Code::kFailedPrecondition,
-                  "You tried to perform the operation on a secret that's currently marked deleted.");
+      return Fail(
+          Code::kFailedPrecondition,
+          "You tried to perform the operation on a secret that's currently marked deleted.");
     }
     if (!request.force) {
       auto schedule = [&](Secret& changed) -> Result<bool> {

@@ -34,8 +34,8 @@ struct NewValue {
   crypto::SecretBuffer bytes;  // 1..kSecretValueBytesMax bytes; a string is valid UTF-8.
 };
 
-// Requests, as AWS names their members. A `secret_id` is a name, an ARN or an ARN without suffix. `request_id` goes to
-// the audit event.
+// Requests, as AWS names their members. A `secret_id` is a name, an ARN or an ARN without suffix.
+// `request_id` goes to the audit event.
 struct CreateRequest {
   std::string name;
   std::string client_request_token;
@@ -48,8 +48,9 @@ struct PutRequest {
   std::string secret_id;
   std::string client_request_token;
   NewValue value;
-  std::vector<std::string> version_stages;     // Empty: AWSCURRENT.
-  std::optional<std::string> if_version;       // Local: fail with kConflict unless AWSCURRENT is this version ("": none).
+  std::vector<std::string> version_stages;  // Empty: AWSCURRENT.
+  std::optional<std::string>
+      if_version;  // Local: fail with kConflict unless AWSCURRENT is this version ("": none).
   std::string request_id;
 };
 struct UpdateRequest {
@@ -96,7 +97,7 @@ struct SecretIdentity {
 };
 struct WrittenVersion {
   SecretIdentity secret;
-  std::string version_id;               // Empty: no version was made.
+  std::string version_id;  // Empty: no version was made.
   std::vector<std::string> version_stages;
 };
 struct SecretValue {
@@ -126,32 +127,34 @@ struct ValueFile {
   std::optional<KeySlot> key;
 };
 
-// The only way to a secret. Every call on a secret authorises, acts, audits, in that order, and the audit event is
-// written before anything is revealed; if it cannot be, the call fails with kUnavailable. A mutation's event commits
-// with the mutation. Thread-safe.
+// The only way to a secret. Every call on a secret authorises, acts, audits, in that order, and the
+// audit event is written before anything is revealed; if it cannot be, the call fails with
+// kUnavailable. A mutation's event commits with the mutation. Thread-safe.
 //
-// Calls named Peek... serve LOOKUP and GETATTR alone: they are not audited and never give a value, since a name that
-// exists must resolve for everyone (DESIGN.md section 1).
+// Calls named Peek... serve LOOKUP and GETATTR alone: they are not audited and never give a value,
+// since a name that exists must resolve for everyone (DESIGN.md section 1).
 class SecretService {
  public:
   struct Options {
-    std::string directory;  // The store's.
+    std::string directory;      // The store's.
     AuditTrail::Options audit;  // `directory` empty: <store>/audit.
     TimeMs sync_interval_ms = 1000;
   };
 
-  // Makes a store in `directory` (created if missing, mode 0700; must hold no store). Durable when it returns; on an
-  // error, what was created is removed.
+  // Makes a store in `directory` (created if missing, mode 0700; must hold no store). Durable when
+  // it returns; on an error, what was created is removed.
   static Status Create(const std::string& directory, const Realm& realm, uint32_t owner_uid,
                        const crypto::RootKeySource& source, crypto::RootKey& root_key, Clock& clock,
                        crypto::RandomSource& random);
 
-  // Reads the header, so that the caller can obtain the root key. Errors: kNotFound, kCorrupt, kFailedPrecondition.
+  // Reads the header, so that the caller can obtain the root key. Errors: kNotFound, kCorrupt,
+  // kFailedPrecondition.
   static Result<StoreHeader> ReadHeader(const std::string& directory);
 
   // Opens and unseals. `authorizer` may be null: OwnerAuthorizer of the header's owner.
   // Errors: as Env::Open(); kSealed if the root key is not this store's.
-  static Result<std::unique_ptr<SecretService>> Open(const Options& options, crypto::RootKey& root_key,
+  static Result<std::unique_ptr<SecretService>> Open(const Options& options,
+                                                     crypto::RootKey& root_key,
                                                      std::unique_ptr<Authorizer> authorizer,
                                                      Clock& clock, crypto::RandomSource& random);
   virtual ~SecretService() = default;
@@ -159,9 +162,10 @@ class SecretService {
   virtual const StoreHeader& header() const = 0;
   const Realm& realm() const { return header().realm; }
 
-  // --- Secrets Manager operations (docs.aws.amazon.com/secretsmanager/latest/apireference; aws-semantics section 2).
-  // Errors common to all: kPermissionDenied; kNotFound; kValidation, kInvalidArgument, kFailedPrecondition with AWS's
-  // messages; kUnavailable for disk and audit failures; kCorrupt.
+  // --- Secrets Manager operations (docs.aws.amazon.com/secretsmanager/latest/apireference;
+  // aws-semantics section 2). Errors common to all: kPermissionDenied; kNotFound; kValidation,
+  // kInvalidArgument, kFailedPrecondition with AWS's messages; kUnavailable for disk and audit
+  // failures; kCorrupt.
   virtual Result<WrittenVersion> CreateSecret(const Caller& caller, CreateRequest request) = 0;
   virtual Result<WrittenVersion> PutSecretValue(const Caller& caller, PutRequest request) = 0;
   virtual Result<WrittenVersion> UpdateSecret(const Caller& caller, UpdateRequest request) = 0;
@@ -176,7 +180,8 @@ class SecretService {
   virtual Result<SecretPage> ListSecrets(const Caller& caller, const ListRequest& request) = 0;
   virtual Result<SecretIdentity> UpdateSecretVersionStage(const Caller& caller,
                                                           const MoveLabelRequest& request) = 0;
-  virtual Result<DeletedSecret> DeleteSecret(const Caller& caller, const DeleteRequest& request) = 0;
+  virtual Result<DeletedSecret> DeleteSecret(const Caller& caller,
+                                             const DeleteRequest& request) = 0;
   virtual Result<SecretIdentity> RestoreSecret(const Caller& caller, const std::string& secret_id,
                                                const std::string& request_id) = 0;
   virtual Status TagResource(const Caller& caller, const TagRequest& request) = 0;
@@ -185,7 +190,8 @@ class SecretService {
   // --- the filesystem's side
   virtual Result<std::optional<PathId>> PeekChild(PathId parent, std::string_view component) = 0;
   virtual Result<bool> PeekPathExists(PathId path) = 0;
-  // Null: the path is a prefix only, or its secret is marked for deletion (the mount then shows no value).
+  // Null: the path is a prefix only, or its secret is marked for deletion (the mount then shows no
+  // value).
   virtual Result<SecretPtr> PeekSecret(PathId path) = 0;
   // The path that version `number` belongs to; nullopt if the version is gone.
   virtual Result<std::optional<PathId>> PeekVersionPath(SelectorId number) = 0;
@@ -198,21 +204,23 @@ class SecretService {
   virtual bool MayDescribe(const Principal& principal, const Secret& secret) = 0;
   virtual std::string ArnOf(const Secret& secret) = 0;
 
-  // OPEN of a value's file: decides and audits GetSecretValue for `version` of `secret` (which Peek gave).
-  // `stage` is the label in the path, empty for a version's path.
+  // OPEN of a value's file: decides and audits GetSecretValue for `version` of `secret` (which Peek
+  // gave). `stage` is the label in the path, empty for a version's path.
   virtual Status OpenValue(const Caller& caller, const Secret& secret, const Version& version,
                            std::string_view stage) = 0;
-  // READ: decides again (a refusal is audited), decrypts, returns the whole file of version `number`.
-  // Errors: kStale if the version is gone.
+  // READ: decides again (a refusal is audited), decrypts, returns the whole file of version
+  // `number`. Errors: kStale if the version is gone.
   virtual Result<crypto::SecretBuffer> ReadValue(const Caller& caller, SelectorId number,
                                                  const ValueFile& file) = 0;
-  // Decides and audits an access to metadata: DescribeSecret, ListSecretVersionIds, or GetSecretValue for the key
-  // names of a value.
+  // Decides and audits an access to metadata: DescribeSecret, ListSecretVersionIds, or
+  // GetSecretValue for the key names of a value.
   virtual Status OpenMetadata(const Caller& caller, const Secret& secret, Action action) = 0;
   // OPENDIR of a prefix: decides and audits ListSecrets for it.
   virtual Status OpenPrefix(const Caller& caller, PathId path) = 0;
-  // Children of a path after `cursor` (0: from the start) in a fixed order. `visit` returns false to stop.
-  using ChildVisitor = std::function<bool(uint64_t cursor, PathId child, std::string_view component)>;
+  // Children of a path after `cursor` (0: from the start) in a fixed order. `visit` returns false
+  // to stop.
+  using ChildVisitor =
+      std::function<bool(uint64_t cursor, PathId child, std::string_view component)>;
   virtual Status ListChildren(PathId parent, uint64_t cursor, const ChildVisitor& visit) = 0;
   // Key names and file sizes of a version, in a fixed order.
   struct KeyFile {

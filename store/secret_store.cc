@@ -19,8 +19,9 @@ crypto::SecretBuffer Derive(const crypto::SecretBuffer& store_key, std::string_v
   return crypto::Hkdf(store_key.Reveal(), {}, info, crypto::kAesKeyBytes);
 }
 
-// Remembers decoded records by id for as long as no transaction is committed: an entry counts only while the store's
-// newest transaction is the one that it was read under. Direct-mapped, so its memory is bounded.
+// Remembers decoded records by id for as long as no transaction is committed: an entry counts only
+// while the store's newest transaction is the one that it was read under. Direct-mapped, so its
+// memory is bounded.
 template <typename Value>
 class SnapshotCache {
  public:
@@ -71,9 +72,10 @@ Status SecretStore::Load() {
   ReadTxn txn(env_);
   TRY_ASSIGN(Counters counters, ReadCounters(txn));
   if (counters.txn_id != txn.txn_id()) {
-    return Fail(Code::kCorrupt, "store " + env_.directory() +
-                                    ": its newest transaction is not whole; restore the store from a "
-                                    "backup");
+    return Fail(Code::kCorrupt,
+                "store " + env_.directory() +
+                    ": its newest transaction is not whole; restore the store from a "
+                    "backup");
   }
   next_selector_ = counters.next_selector;
   return {};
@@ -109,10 +111,10 @@ Result<std::optional<Bytes>> SecretStore::GetRecord(const ReadTxn& txn, Table ta
   return std::optional<Bytes>(std::move(plaintext));
 }
 
-// 62 bits, never 0: a directory's cursor must fit a signed 64-bit offset with room for the entries that are not names.
+// 62 bits, never 0: a directory's cursor must fit a signed 64-bit offset with room for the entries
+// that are not names.
 uint64_t SecretStore::NameHash(Table table, uint64_t scope, std::string_view text) const {
-  Bytes message =
-      ByteWriter().U8(static_cast<uint8_t>(table)).U64(scope).Raw(AsBytes(text)).Take();
+  Bytes message = ByteWriter().U8(static_cast<uint8_t>(table)).U64(scope).Raw(AsBytes(text)).Take();
   crypto::Digest digest = crypto::HmacSha256(keys_.names.Reveal(), message);
   uint64_t hash = ByteReader(digest).U64() >> 2;
   return std::max<uint64_t>(hash, 1);
@@ -255,8 +257,7 @@ Result<std::vector<PathId>> SecretStore::DueDeletions(TimeMs now, size_t limit) 
 // --- interned names
 
 Bytes SecretStore::KeySlotKey(std::string_view key) const {
-  Bytes message =
-      ByteWriter().U8(static_cast<uint8_t>(Table::kKeySlots)).Raw(AsBytes(key)).Take();
+  Bytes message = ByteWriter().U8(static_cast<uint8_t>(Table::kKeySlots)).Raw(AsBytes(key)).Take();
   crypto::Digest digest = crypto::HmacSha256(keys_.names.Reveal(), message);
   return Bytes(digest.begin(), digest.begin() + kTextHashBytes);
 }
@@ -297,7 +298,8 @@ Result<std::optional<InternedName>> SecretStore::FindLabelSelector(SelectorId se
 
 Result<Counters> SecretStore::ReadCounters(const ReadTxn& txn) const {
   TRY_ASSIGN(std::optional<Bytes> bytes, GetRecord(txn, Table::kMeta, CountersKey()));
-  if (!bytes) return Fail(Code::kCorrupt, "store " + env_.directory() + ": its counters are missing");
+  if (!bytes)
+    return Fail(Code::kCorrupt, "store " + env_.directory() + ": its counters are missing");
   return DecodeCounters(*bytes);
 }
 
@@ -365,7 +367,9 @@ Result<AuditTrail::Position> SecretStore::LoadAuditPosition() const {
   return position;
 }
 
-SelectorId SecretStore::ReserveSelector() { return next_selector_.fetch_add(1); }
+SelectorId SecretStore::ReserveSelector() {
+  return next_selector_.fetch_add(1);
+}
 
 Bytes SecretStore::EnvelopePlace(SelectorId number) {
   return RecordPlace(Table::kValues, TableKey(number));

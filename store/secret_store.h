@@ -33,16 +33,16 @@ struct StoreKeys {
   crypto::SecretBuffer header;  // For the header's MAC.
 };
 
-// Records as objects: seals and unseals them, keeps the name tree and the interned names, and remembers decoded
-// metadata (never a value) while no transaction has been committed since. Knows nothing of rules or audit; only
-// secret_service.h uses it. Thread-safe.
+// Records as objects: seals and unseals them, keeps the name tree and the interned names, and
+// remembers decoded metadata (never a value) while no transaction has been committed since. Knows
+// nothing of rules or audit; only secret_service.h uses it. Thread-safe.
 class SecretStore {
  public:
   SecretStore(Env& env, StoreKeys keys, Realm realm, crypto::RandomSource& random);
   ~SecretStore();
 
-  // Takes the counters from the store and checks that they belong to its newest transaction; call once, before
-  // anything else but the first Mutation of a new store. Errors: kCorrupt.
+  // Takes the counters from the store and checks that they belong to its newest transaction; call
+  // once, before anything else but the first Mutation of a new store. Errors: kCorrupt.
   Status Load();
   // The number that the next mutation's event will get.
   Result<uint64_t> NextOutbox() const;
@@ -54,9 +54,10 @@ class SecretStore {
   Result<bool> PathExists(PathId path) const;
   // The name up to and including `path`, with a "/" after it: "prod/"; empty for the root.
   Result<std::string> PathText(PathId path) const;
-  // Children of `parent` in a fixed order, from the first whose cursor is > `after` (0: from the start).
-  // `visit` gets the child's cursor (1..2^62), returns false to stop.
-  using ChildVisitor = std::function<bool(uint64_t cursor, PathId child, std::string_view component)>;
+  // Children of `parent` in a fixed order, from the first whose cursor is > `after` (0: from the
+  // start). `visit` gets the child's cursor (1..2^62), returns false to stop.
+  using ChildVisitor =
+      std::function<bool(uint64_t cursor, PathId child, std::string_view component)>;
   Status ListChildren(PathId parent, uint64_t after, const ChildVisitor& visit) const;
 
   // --- secrets
@@ -89,7 +90,8 @@ class SecretStore {
   Result<AuditTrail::Position> LoadAuditPosition() const;
   Result<uint64_t> CountSecrets() const;
 
-  // A number that no version or label has or will have; not persisted until a mutation uses it, so a gap is normal.
+  // A number that no version or label has or will have; not persisted until a mutation uses it, so
+  // a gap is normal.
   SelectorId ReserveSelector();
 
   // What the envelope of version `number` is bound to.
@@ -103,7 +105,8 @@ class SecretStore {
     Result<std::optional<PathId>> FindPath(const SecretName& name);
     // Creates what is missing of the path.
     Result<PathId> EnsurePath(const SecretName& name);
-    // Stores `secret` under its path; gives selectors to new custom labels; keeps the deletion index.
+    // Stores `secret` under its path; gives selectors to new custom labels; keeps the deletion
+    // index.
     Status PutSecret(Secret& secret);
     // `keys`: the value's top-level JSON keys with the sizes of their files.
     struct KeySize {

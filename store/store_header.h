@@ -12,8 +12,8 @@ namespace secretfs::store {
 
 inline constexpr uint32_t kFormatVersion = 1;
 
-// The one record of a store that is in clear: what must be known before anything can be unsealed. Its integrity is
-// checked by a MAC under the store key once that is unwrapped.
+// The one record of a store that is in clear: what must be known before anything can be unsealed.
+// Its integrity is checked by a MAC under the store key once that is unwrapped.
 struct StoreHeader {
   uint32_t format_version = kFormatVersion;
   std::string store_id;  // UUID.
@@ -26,7 +26,8 @@ struct StoreHeader {
 
 // magic "SECRETFS" || U32 format version || fields || HMAC-SHA-256 (32 bytes) under `mac_key`.
 Bytes EncodeStoreHeader(const StoreHeader& header, ByteSpan mac_key);
-// Does not check the MAC. Errors: kCorrupt; kFailedPrecondition for a newer format, saying which version can read it.
+// Does not check the MAC. Errors: kCorrupt; kFailedPrecondition for a newer format, saying which
+// version can read it.
 Result<StoreHeader> DecodeStoreHeader(ByteSpan bytes);
 // Errors: kCorrupt.
 Status CheckStoreHeaderMac(ByteSpan bytes, ByteSpan mac_key);

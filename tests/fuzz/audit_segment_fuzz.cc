@@ -16,7 +16,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static crypto::SystemRandom random;
   testing::TempDirectory directory;
   CHECK(mkdir((directory / "audit").c_str(), 0700) == 0);
-  int fd = open((directory / "audit/00000001.segment").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  int fd =
+      open((directory / "audit/00000001.segment").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   CHECK(write(fd, data, size) == static_cast<ssize_t>(size));
   close(fd);
   auto trail = store::AuditTrail::Open({directory / "audit", 4096},

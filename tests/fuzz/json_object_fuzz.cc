@@ -5,7 +5,8 @@
 #include "store/json_object.h"
 #include "store/secret_name.h"
 
-// Any bytes: every member lies inside the text, and its content can be had and is never longer than its text.
+// Any bytes: every member lies inside the text, and its content can be had and is never longer than
+// its text.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace secretfs;
   ByteSpan text(data, size);

@@ -4,7 +4,8 @@
 #include "crypto/base/check.h"
 #include "store/secret_name.h"
 
-// Any text: what parses as a name has parts that round-trip through file names; what unescapes escapes back.
+// Any text: what parses as a name has parts that round-trip through file names; what unescapes
+// escapes back.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace secretfs;
   std::string_view text = AsText(ByteSpan(data, size));

@@ -51,7 +51,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       Check(bytes, store::DecodeChange, store::EncodeChange);
       break;
     case 7:
-      Check(bytes, store::DecodeAuditEvent, store::EncodeAuditEvent);
+      Check(bytes, store::DecodeAuditEvent, [](const store::AuditEvent& event) {
+        return store::EncodeAuditEvent(store::ViewOf(event));
+      });
       break;
     case 8:
       Check(bytes, store::DecodeStoreHeader,

@@ -106,7 +106,8 @@ TEST_F(AuditTrailTest, AnyFlippedByteOfAnEventIsFound) {
     std::string problem;
     Ids(*trail, &problem);
     // A record's padding is outside the chain, so a flip there may change nothing.
-    bool intact = trail->appended().head.sequence == 3 && trail->appended().head.hash == head.hash &&
+    bool intact = trail->appended().head.sequence == 3 &&
+                  trail->appended().head.hash == head.hash &&
                   Ids(*trail, &problem) == Names{"a", "b", "c"};
     EXPECT_TRUE(intact || !problem.empty()) << offset;
     trail.reset();

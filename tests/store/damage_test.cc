@@ -58,7 +58,8 @@ class DamageTest : public ::testing::Test {
       // The way of the mount: by path, and the children of a directory.
       auto prod = (*service)->PeekChild(kRootPath, "prod");
       if (prod && *prod) {
-        (void)(*service)->ListChildren(**prod, 0, [](uint64_t, PathId, std::string_view) { return true; });
+        (void)(*service)->ListChildren(**prod, 0,
+                                       [](uint64_t, PathId, std::string_view) { return true; });
       }
     }
     return errors;
@@ -81,8 +82,8 @@ class DamageTest : public ::testing::Test {
 TEST_F(DamageTest, NoFlippedByteGivesAWrongValueOrACrash) {
   ASSERT_EQ(ReadAll(), 0);
   RestoreFile();
-  // A prime step visits every kind of field: page headers, node offsets, keys, sealed bytes. The two meta pages and the
-  // first pages, where the tree's structure is, are visited more densely.
+  // A prime step visits every kind of field: page headers, node offsets, keys, sealed bytes. The
+  // two meta pages and the first pages, where the tree's structure is, are visited more densely.
   int damaged = 0;
   size_t dense_end = std::min<size_t>(original_.size(), 2 * 4096);
   for (size_t offset = 0; offset < original_.size(); offset += offset < dense_end ? 13 : 251) {

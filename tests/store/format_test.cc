@@ -48,7 +48,9 @@ std::map<std::string, std::string> ReadExamples() {
   return examples;
 }
 
-StoreKeys ExampleKeys() { return StoreKeys(crypto::SecretBuffer::CopyOf(Bytes(32, 0x22))); }
+StoreKeys ExampleKeys() {
+  return StoreKeys(crypto::SecretBuffer::CopyOf(Bytes(32, 0x22)));
+}
 
 class StoreFormatTest : public ::testing::Test {
  protected:
@@ -84,7 +86,8 @@ TEST_F(StoreFormatTest, SecretRecord) {
   Expect("secret", EncodeSecret(secret));
 }
 
-// The page's sealed dirent is what the store writes: found under its key, opened, and equal byte for byte.
+// The page's sealed dirent is what the store writes: found under its key, opened, and equal byte
+// for byte.
 TEST_F(StoreFormatTest, DirentAsStored) {
   testing::TempDirectory directory;
   auto env = Env::Open(directory.path(), Env::Mode::kCreate).value();
@@ -109,10 +112,10 @@ TEST_F(StoreFormatTest, AuditSegment) {
   testing::TempDirectory directory;
   CountingRandom random;
   {
-    auto trail = AuditTrail::Open({directory / "audit", 4096},
-                                  crypto::SecretBuffer::CopyOf(ExampleKeys().audit.Reveal()), {},
-                                  random)
-                     .value();
+    auto trail =
+        AuditTrail::Open({directory / "audit", 4096},
+                         crypto::SecretBuffer::CopyOf(ExampleKeys().audit.Reveal()), {}, random)
+            .value();
     AuditEvent event;
     event.at = 1;
     event.action = Action::kGetSecretValue;

@@ -23,7 +23,8 @@ std::optional<std::map<std::string, std::string>> Files(std::string_view json) {
 }
 
 TEST(JsonObjectTest, StringsAreTheirBytesAndTheRestIsItsText) {
-  auto files = Files(R"( {"s":"a\"b\\\/\n\u00e9\ud83d\udd11","n":-1.50e+400,"big":18446744073709551616,
+  auto files =
+      Files(R"( {"s":"a\"b\\\/\n\u00e9\ud83d\udd11","n":-1.50e+400,"big":18446744073709551616,
                           "t":true,"z":null,"o":{ "x" : [ 1 , "a b\" c" ] },"e":"","":"empty key"} )");
   ASSERT_TRUE(files);
   EXPECT_EQ(files->at("s"), "a\"b\\/\n\xc3\xa9\xf0\x9f\x94\x91");
@@ -44,11 +45,32 @@ TEST(JsonObjectTest, TheLastOfDuplicateKeysCounts) {
 }
 
 TEST(JsonObjectTest, WhatIsNoJsonObjectIsNoObject) {
-  for (const char* text :
-       {"", "[]", "\"x\"", "1", "{", "{}x", "{\"a\":}", "{\"a\":1,}", "{a:1}", "{\"a\":01}", "{\"a\":+1}",
-        "{\"a\":1.}", "{\"a\":.5}", "{\"a\":1e}", "{\"a\":tru}", "{\"a\":\"\n\"}", "{\"a\":\"\\x\"}",
-        "{\"a\":\"\\ud800\"}", "{\"a\":\"\\udc00\"}", "{\"a\":\"\\ud800\\u0041\"}", "{\"a\":\"\\u12\"}",
-        "{\"a\":\"\xff\"}", "{\"a\":1}{\"b\":2}", "{\"a\" 1}", "{,}", "{\"a\":[1,]}"}) {
+  for (const char* text : {"",
+                           "[]",
+                           "\"x\"",
+                           "1",
+                           "{",
+                           "{}x",
+                           "{\"a\":}",
+                           "{\"a\":1,}",
+                           "{a:1}",
+                           "{\"a\":01}",
+                           "{\"a\":+1}",
+                           "{\"a\":1.}",
+                           "{\"a\":.5}",
+                           "{\"a\":1e}",
+                           "{\"a\":tru}",
+                           "{\"a\":\"\n\"}",
+                           "{\"a\":\"\\x\"}",
+                           "{\"a\":\"\\ud800\"}",
+                           "{\"a\":\"\\udc00\"}",
+                           "{\"a\":\"\\ud800\\u0041\"}",
+                           "{\"a\":\"\\u12\"}",
+                           "{\"a\":\"\xff\"}",
+                           "{\"a\":1}{\"b\":2}",
+                           "{\"a\" 1}",
+                           "{,}",
+                           "{\"a\":[1,]}"}) {
     EXPECT_EQ(Files(text), std::nullopt) << text;
   }
   EXPECT_TRUE(Files("{}"));
@@ -78,8 +100,9 @@ TEST(JsonObjectTest, EveryByteRoundTripsThroughAJsonString) {
 
 // An independent parser agrees on what is an object and on what its strings say.
 TEST(JsonObjectTest, AgreesWithAnotherParserOnRandomTexts) {
-  const std::vector<std::string> pieces = {"{", "}", "[", "]", ",", ":", "\"a\"", "\"b\\n\"", "1", "-0",
-                                           "2.5", "true", "null", " ", "\"\\u00e9\"", "\"\\\\\"", "0x", "'"};
+  const std::vector<std::string> pieces = {
+      "{",  "}",   "[",    "]",    ",", ":",           "\"a\"",    "\"b\\n\"", "1",
+      "-0", "2.5", "true", "null", " ", "\"\\u00e9\"", "\"\\\\\"", "0x",       "'"};
   uint64_t seed = 99;
   auto next = [&](uint64_t bound) {
     seed = seed * 6364136223846793005u + 1442695040888963407u;

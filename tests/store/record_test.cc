@@ -52,8 +52,8 @@ TEST(RecordTest, EveryRecordRoundTrips) {
   event.action = Action::kDeleteSecret;
   event.principal_arn = "arn";
   event.error_message = "why";
-  Bytes audit = EncodeAuditEvent(event);
-  EXPECT_EQ(EncodeAuditEvent(*DecodeAuditEvent(audit)), audit);
+  Bytes audit = EncodeAuditEvent(ViewOf(event));
+  EXPECT_EQ(EncodeAuditEvent(ViewOf(*DecodeAuditEvent(audit))), audit);
 }
 
 TEST(RecordTest, TruncatedOrExtendedRecordsAreRefused) {

@@ -42,8 +42,8 @@ TEST(SecretNameTest, SplitsAtEverySlash) {
 
 TEST(SecretNameTest, EscapesWhatFileNamesCannotBe) {
   const std::map<std::string, std::string> cases = {
-      {"", "%"},      {".", "%2E"},     {"..", "%2E%2E"},   {"...", "..."},
-      {"_", "%5F"},   {"_value", "%5Fvalue"}, {"a_b", "a_b"}, {"prod", "prod"},
+      {"", "%"},    {".", "%2E"},           {"..", "%2E%2E"}, {"...", "..."},
+      {"_", "%5F"}, {"_value", "%5Fvalue"}, {"a_b", "a_b"},   {"prod", "prod"},
   };
   for (const auto& [component, file_name] : cases) {
     EXPECT_EQ(EscapeNameComponent(component), file_name);
@@ -80,8 +80,8 @@ TEST(SecretNameTest, EscapingOfFreeTextIsInjectiveAndReversible) {
 
 TEST(SecretNameTest, Utf8IsCheckedByTheBook) {
   EXPECT_TRUE(IsValidUtf8("plain \xc3\xa9 \xe2\x82\xac \xf0\x9f\x94\x91"));
-  for (const char* bad : {"\x80", "\xc0\xaf", "\xc3", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
-                          "\xf8\x88\x80\x80\x80"}) {
+  for (const char* bad : {"\x80", "\xc0\xaf", "\xc3", "\xe0\x80\x80", "\xed\xa0\x80",
+                          "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80"}) {
     EXPECT_FALSE(IsValidUtf8(bad));
   }
 }
@@ -93,7 +93,8 @@ TEST(SecretNameTest, SecretIdsAreNamesOrArns) {
   EXPECT_EQ(name->name.text(), "prod/db");
   EXPECT_FALSE(name->suffix);
 
-  auto full = ParseSecretId("arn:aws:secretsmanager:local-1:000000000000:secret:prod/db-AbC123", realm);
+  auto full =
+      ParseSecretId("arn:aws:secretsmanager:local-1:000000000000:secret:prod/db-AbC123", realm);
   ASSERT_TRUE(full);
   EXPECT_EQ(full->name.text(), "prod/db");
   EXPECT_EQ(full->suffix, "AbC123");

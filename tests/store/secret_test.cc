@@ -10,7 +10,8 @@ namespace {
 
 using Stages = std::vector<std::string>;
 
-// Drives the state machine by short names ("v1") and shows its state as "v1:A,B v2:C", versions in order, labels sorted.
+// Drives the state machine by short names ("v1") and shows its state as "v1:A,B v2:C", versions in
+// order, labels sorted.
 class SecretTest : public ::testing::Test {
  protected:
   Status Put(const std::string& id, const Stages& stages = {}) {
@@ -164,9 +165,9 @@ TEST_F(SecretTest, MoveLabelFollowsTheDecisionTable) {
     return status ? std::optional<Code>() : std::optional<Code>(status.error().code);
   };
   EXPECT_EQ(code("L", "", ""), Code::kInvalidArgument);
-  EXPECT_EQ(code("new", "", "v1"), std::nullopt);        // Attached nowhere before.
-  EXPECT_EQ(code("L", "", "v2"), std::nullopt);          // Its holder already: no change.
-  EXPECT_EQ(code("L", "", "v3"), Code::kInvalidArgument);  // Held elsewhere, not named.
+  EXPECT_EQ(code("new", "", "v1"), std::nullopt);            // Attached nowhere before.
+  EXPECT_EQ(code("L", "", "v2"), std::nullopt);              // Its holder already: no change.
+  EXPECT_EQ(code("L", "", "v3"), Code::kInvalidArgument);    // Held elsewhere, not named.
   EXPECT_EQ(code("L", "v3", "v1"), Code::kInvalidArgument);  // Named, but not the holder.
   EXPECT_EQ(code("L", "v2", "v3"), std::nullopt);
   EXPECT_EQ(code("L", "v2", ""), Code::kInvalidArgument);
@@ -223,7 +224,8 @@ TEST_F(SecretTest, LabelledVersionsAreNeverDropped) {
   EXPECT_EQ(secret_.FindVersionById("v1"), nullptr);
 }
 
-// Whatever is asked for, a secret with versions has AWSCURRENT, labels name versions that exist, and the quotas hold.
+// Whatever is asked for, a secret with versions has AWSCURRENT, labels name versions that exist,
+// and the quotas hold.
 TEST_F(SecretTest, InvariantsHoldUnderRandomOperations) {
   const Stages pool = {"AWSCURRENT", "AWSPREVIOUS", "AWSPENDING", "a", "b", "c"};
   uint64_t seed = 42;

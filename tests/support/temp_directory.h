@@ -12,7 +12,8 @@ namespace secretfs::testing {
 class TempDirectory {
  public:
   TempDirectory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "secretfs-test-XXXXXX").string();
+    std::string pattern =
+        (std::filesystem::temp_directory_path() / "secretfs-test-XXXXXX").string();
     CHECK(mkdtemp(pattern.data()) != nullptr);
     path_ = pattern;
   }

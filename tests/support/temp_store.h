@@ -21,7 +21,8 @@ class TempStore {
     CHECK(crypto::CreateKeyFile(key_path(), random));
     root_key = OpenKey(key_path());
     CHECK(store::SecretService::Create(path(), store::Realm{}, getuid(),
-                                       crypto::KeyFileSource{key_path()}, *root_key, clock, random));
+                                       crypto::KeyFileSource{key_path()}, *root_key, clock,
+                                       random));
   }
 
   std::string path() const { return directory / "store"; }

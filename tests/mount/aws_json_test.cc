@@ -1,0 +1,139 @@
+#include "mount/aws_json.h"
+
+#include <gtest/gtest.h>
+
+namespace secretfs::mount {
+namespace {
+
+std::string TextOf(const std::optional<crypto::SecretBuffer>& buffer) {
+  return buffer ? std::string(AsText(buffer->Reveal())) : "absent";
+}
+
+// A string value of all code points below U+0100, so of all bytes that UTF-8 text has there.
+std::string AllCharacters() {
+  std::string text;
+  for (int c = 0; c < 0x80; ++c) text += static_cast<char>(c);
+  for (int c = 0x80; c < 0x100; ++c) {
+    text += static_cast<char>(0xC0 | c >> 6);
+    text += static_cast<char>(0x80 | (c & 0x3F));
+  }
+  return text;
+}
+
+TEST(AwsJsonTest, ValueIsTakenOutBeforeTheLibrarySeesIt) {
+  const auto message = ParseAwsMessage(
+      AsBytes(R"({"SecretId":"a","SecretString":"top","RotationToken":"proof","Tags":[]})"));
+  ASSERT_TRUE(message);
+  EXPECT_EQ(TextOf(message->secret_string), "top");
+  EXPECT_EQ(TextOf(message->secret_binary), "absent");
+  EXPECT_EQ(ToText(message->members), R"({"SecretId":"a","Tags":[]})");
+}
+
+TEST(AwsJsonTest, DuplicateValuesLeaveNoTrace) {
+  const auto message =
+      ParseAwsMessage(AsBytes(R"({"SecretString":"one","SecretString":"two","A":1})"));
+  ASSERT_TRUE(message);
+  EXPECT_EQ(TextOf(message->secret_string), "two");
+  EXPECT_EQ(ToText(message->members), R"({"A":1})");
+}
+
+TEST(AwsJsonTest, EveryCharacterOfStringSurvivesTheRoundTrip) {
+  const std::string value = AllCharacters();
+  const auto text = ComposeAwsMessage({{"Name", "n"}}, store::ValueKind::kString, AsBytes(value));
+  const auto message = ParseAwsMessage(text.Reveal());
+  ASSERT_TRUE(message);
+  EXPECT_EQ(TextOf(message->secret_string), value);
+  EXPECT_EQ(ToText(message->members), R"({"Name":"n"})");
+}
+
+TEST(AwsJsonTest, EveryByteOfBinarySurvivesTheRoundTrip) {
+  Bytes value;
+  for (int c = 0; c < 256; ++c) value.push_back(static_cast<uint8_t>(c));
+  const auto text = ComposeAwsMessage(Json::object(), store::ValueKind::kBinary, value);
+  const auto message = ParseAwsMessage(text.Reveal());
+  ASSERT_TRUE(message);
+  EXPECT_EQ(TextOf(message->secret_binary), AsText(value));
+  EXPECT_EQ(TextOf(message->secret_string), "absent");
+}
+
+TEST(AwsJsonTest, NullValueIsAbsent) {
+  const auto message = ParseAwsMessage(AsBytes(R"({"SecretString":null,"SecretBinary":null})"));
+  ASSERT_TRUE(message);
+  EXPECT_FALSE(message->secret_string);
+  EXPECT_FALSE(message->secret_binary);
+}
+
+TEST(AwsJsonTest, RefusesWhatIsMalformed) {
+  for (const char* text : {"", "[]", "{", R"({"SecretString":7})", R"({"SecretString":["x"]})",
+                           R"({"SecretBinary":"not base64!"})", R"({"SecretBinary":"QQ"})",
+                           R"({"MaxResults":1e999})"}) {
+    const auto message = ParseAwsMessage(AsBytes(text));
+    ASSERT_FALSE(message) << text;
+    EXPECT_EQ(message.error().code, Code::kValidation);
+  }
+}
+
+TEST(AwsJsonTest, ErrorsDoNotRepeatTheValue) {
+  for (const char* text : {R"({"SecretString":{"k":"hunter2"}})", R"({"SecretBinary":"hunter2 "})",
+                           R"({"SecretString":"hunter2)"}) {
+    const auto message = ParseAwsMessage(AsBytes(text));
+    ASSERT_FALSE(message);
+    EXPECT_EQ(message.error().message.find("hunter2"), std::string::npos);
+  }
+}
+
+TEST(AwsJsonTest, ReaderTakesTypedMembersAndTreatsNullAsAbsent) {
+  const Json members = Json::parse(
+      R"({"T":"x","I":-3,"F":true,"L":["a","b"],"G":[{"Key":"k","Value":"v"}],"N":null})");
+  MemberReader in(members);
+  EXPECT_EQ(in.RequiredText("T"), "x");
+  EXPECT_EQ(in.Integer("I"), -3);
+  EXPECT_TRUE(in.Flag("F"));
+  EXPECT_EQ(in.TextList("L"), (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(in.Tags("G"), (std::map<std::string, std::string>{{"k", "v"}}));
+  EXPECT_FALSE(in.Text("N"));
+  EXPECT_FALSE(in.Flag("Absent"));
+  EXPECT_FALSE(in.failed());
+}
+
+TEST(AwsJsonTest, ReaderKeepsTheFirstProblem) {
+  const Json members = Json::parse(R"({"I":"x","F":1})");
+  MemberReader in(members);
+  in.RequiredText("SecretId");
+  in.Integer("I");
+  in.Flag("F");
+  EXPECT_TRUE(in.failed());
+  EXPECT_FALSE(in.wrong_type());
+  EXPECT_EQ(in.problem(),
+            "1 validation error detected: Value null at 'secretId' failed to satisfy constraint: "
+            "Member must not be null");
+}
+
+TEST(AwsJsonTest, ReaderFailsOnWrongTypes) {
+  const Json members = Json::parse(
+      R"({"A":1,"B":1.5,"C":"true","D":"x","E":[1],"F":{},"G":["k"],"H":18446744073709551615,
+          "I":[{"Key":"k"},{"Key":"k"}]})");
+  const auto fails = [&](auto read) {
+    MemberReader in(members);
+    read(in);
+    return in.failed();
+  };
+  EXPECT_TRUE(fails([](MemberReader& in) { in.RequiredText("A"); }));
+  EXPECT_TRUE(fails([](MemberReader& in) { in.Integer("B"); }));
+  EXPECT_TRUE(fails([](MemberReader& in) { in.Flag("C"); }));
+  EXPECT_TRUE(fails([](MemberReader& in) { in.TextList("D"); }));
+  EXPECT_TRUE(fails([](MemberReader& in) { in.TextList("E"); }));
+  EXPECT_TRUE(fails([](MemberReader& in) { in.Tags("F"); }));
+  EXPECT_TRUE(fails([](MemberReader& in) { in.Tags("G"); }));
+  EXPECT_TRUE(fails([](MemberReader& in) { in.Integer("H"); }));
+  EXPECT_TRUE(fails([](MemberReader& in) { in.Tags("I"); }));
+}
+
+TEST(AwsJsonTest, TimesKeepTheirMilliseconds) {
+  EXPECT_EQ(ToText(Json(SecondsOf(1700000000123))), "1700000000.123");
+  EXPECT_EQ(TimeOf(Json::parse("1700000000.123")), 1700000000123);
+  EXPECT_EQ(TimeOf(Json("soon")), 0);
+}
+
+}  // namespace
+}  // namespace secretfs::mount

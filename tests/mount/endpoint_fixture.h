@@ -1,0 +1,28 @@
+#pragma once
+
+#include <unistd.h>
+
+#include <string>
+
+#include "fs/callers.h"
+#include "mount/aws_endpoint.h"
+#include "mount/status.h"
+#include "tests/support/temp_store.h"
+
+namespace secretfs::mount {
+
+// An endpoint over a real store in a private directory.
+struct EndpointParts {
+  testing::TempStore temp;
+  std::unique_ptr<store::SecretService> service = temp.Open();
+  fs::Callers callers{service->realm(), getuid(), temp.clock};
+  StatusReporter status{*service, "/mnt/secrets", temp.clock};
+  AwsEndpoint endpoint{*service, callers, status};
+};
+
+inline std::string BodyText(const HttpAnswer& answer) {
+  if (const auto* text = std::get_if<std::string>(&answer.body)) return *text;
+  return std::string(AsText(std::get<crypto::SecretBuffer>(answer.body).Reveal()));
+}
+
+}  // namespace secretfs::mount
