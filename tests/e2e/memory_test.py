@@ -1,0 +1,74 @@
+#!/usr/bin/python3
+"""After a thousand reads the daemon's memory holds no value."""
+
+import os
+import re
+import secrets
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.environ["SECRETFS_SOURCE_DIR"], "tests/support"))
+from daemon import Daemon  # noqa: E402
+
+
+def search(pid, needle):
+    """Mappings of the process in which `needle` is found."""
+    found = []
+    with open(f"/proc/{pid}/maps", encoding="utf-8") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in maps:
+            begin, end, mode, name = re.match(r"(\w+)-(\w+) (\S+) \S+ \S+ \S+ *(.*)", line).groups()
+            # The store's map is 64 GiB of ciphertext, most of it past the file's end.
+            if "r" not in mode or name.endswith((".mdb", "[vvar]", "[vvar_vclock]", "[vsyscall]")):
+                continue
+            memory.seek(int(begin, 16))
+            rest = int(end, 16) - int(begin, 16)
+            tail = b""
+            while rest > 0:
+                try:
+                    piece = memory.read(min(rest, 1 << 20))
+                except OSError:
+                    break
+                if not piece:
+                    break
+                if needle in tail + piece:
+                    found.append(line.strip())
+                    break
+                tail = piece[-len(needle):]
+                rest -= len(piece)
+    return found
+
+
+class MemoryTest(unittest.TestCase):
+    def test_no_value_stays_behind(self):
+        if os.getuid() != 0:
+            self.skipTest("only root may look")
+        daemon = Daemon()
+        self.addCleanup(daemon.close)
+        daemon.mount()
+        plain = secrets.token_hex(24)
+        key = secrets.token_hex(24)
+        daemon.put("plain", plain)
+        daemon.put("keyed", f'{{"password":"{key}"}}')
+        for _ in range(500):
+            self.assertEqual(daemon.read("plain/_value").decode(), plain)
+            self.assertEqual(daemon.read("keyed/_keys/password").decode(), key)
+        for _ in range(20):
+            daemon.run("get", "plain")
+            daemon.run("get", "keyed", "-k", "password")
+        # What is searched for can be found: a name that the daemon keeps is there.
+        self.assertNotEqual(search(daemon.pid, daemon.mountpoint.encode()), [])
+        for value in (plain, key):
+            self.assertEqual(search(daemon.pid, value.encode()), [])
+            # Not even a part of it that would do.
+            self.assertEqual(search(daemon.pid, value[:20].encode()), [])
+        with open(f"/proc/{daemon.pid}/status", encoding="ascii") as file:
+            status = dict(line.split(":\t", 1) for line in file if ":\t" in line)
+        self.assertEqual(status["VmSwap"].split()[0], "0")
+        self.assertGreater(int(status["VmLck"].split()[0]), 0)
+        with open(f"/proc/{daemon.pid}/limits", encoding="ascii") as file:
+            core = next(line for line in file if line.startswith("Max core file size"))
+        self.assertRegex(core, r"\b0 +0 +bytes")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)

@@ -1,0 +1,156 @@
+"""A real secretfs daemon with a real mount, for end-to-end tests.
+
+Waits for readiness by waiting for `secretfs mount` to return, and fails the test that leaves a mount or a process.
+"""
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import uuid
+
+BINARY = os.environ["SECRETFS_BINARY"]
+NOBODY = 65534
+
+
+class Failed(Exception):
+    """A secretfs command that ended otherwise than expected."""
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=20)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class Daemon:
+    def __init__(self, user=None, secret=None):
+        """`user`: uid that owns the store and runs the daemon; None: whoever runs the tests."""
+        self.user = user
+        self.root = tempfile.mkdtemp(prefix="secretfs-e2e-")
+        os.chmod(self.root, 0o755)
+        self.store = os.path.join(self.root, "store")
+        self.key = os.path.join(self.root, "root-key")
+        self.socket = os.path.join(self.root, "socket")
+        self.mountpoint = os.path.join(self.root, "mnt")
+        os.mkdir(self.mountpoint)
+        if user is not None:
+            os.chown(self.root, user, user)
+            os.chown(self.mountpoint, user, user)
+        self.environment = {"PATH": os.environ["PATH"], "HOME": self.root, "SECRETFS_STORE": self.store,
+                            "SECRETFS_SOCKET": self.socket, "LANG": "C.UTF-8", "XDG_RUNTIME_DIR": self.root}
+        self.pid = None
+        self.run("init", "--store", self.store, "--root-key", f"file:{self.key}")
+        if secret is not None:
+            self.mount()
+            self.put(*secret)
+
+    def as_user(self, uid):
+        if uid is None or uid == os.getuid():
+            return []
+        return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+
+    def run(self, *arguments, input=b"", code=0, uid=None):
+        """Runs `secretfs ARGUMENTS`; returns (stdout, stderr). Raises Failed if the exit status is not `code`."""
+        if isinstance(input, str):
+            input = input.encode()
+        command = self.as_user(self.user if uid is None else uid) + [BINARY, *arguments]
+        done = subprocess.run(command, input=input, capture_output=True, env=self.environment, timeout=120,
+                              check=False)
+        if code is not None and done.returncode != code:
+            raise Failed(f"{arguments}: exit {done.returncode}, expected {code}: "
+                         f"{done.stdout[:500]!r} {done.stderr.decode(errors='replace')}")
+        return done.stdout, done.stderr.decode(errors="replace")
+
+    def mount(self):
+        self.run("mount", "--store", self.store, self.mountpoint)
+        self.pid = json.loads(self.run("status", "--json")[0])["pid"]
+
+    def unmount(self):
+        self.run("umount", self.mountpoint)
+        self.wait_for_end()
+
+    def wait_for_end(self):
+        """Until the daemon's process is gone; a pidfd becomes readable then."""
+        if self.pid is None:
+            return
+        pid, self.pid = self.pid, None
+        try:
+            fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        try:
+            import select
+            if not select.select([fd], [], [], 20)[0]:
+                raise Failed(f"the daemon {pid} did not end")
+        finally:
+            os.close(fd)
+
+    def kill(self):
+        """SIGKILL, and what an operator does after it."""
+        os.kill(self.pid, signal.SIGKILL)
+        self.wait_for_end()
+        subprocess.run(["umount", "-l", self.mountpoint], capture_output=True, check=False)
+
+    def put(self, name, value, *options, **keywords):
+        """Returns the version id."""
+        return self.run("put", name, *options, input=value, **keywords)[0].decode().strip()
+
+    def path(self, *parts):
+        return os.path.join(self.mountpoint, *parts)
+
+    def read(self, *parts):
+        with open(self.path(*parts), "rb") as file:
+            return file.read()
+
+    def sh(self, script, uid=None, code=0):
+        """Runs a shell script in the mountpoint's parent with $M as the mountpoint; returns its output."""
+        done = subprocess.run(self.as_user(uid) + ["sh", "-c", script], capture_output=True, text=True,
+                              env=dict(self.environment, M=self.mountpoint), cwd=self.root, timeout=120, check=False)
+        if code is not None and done.returncode != code:
+            raise Failed(f"{script}: exit {done.returncode}: {done.stdout[:2000]}{done.stderr[:2000]}")
+        return done.stdout + done.stderr
+
+    def call(self, operation, connection, **members):
+        """One AWS JSON call as the test's own user; returns (status, body)."""
+        connection.request("POST", "/", json.dumps(members),
+                           {"Content-Type": "application/x-amz-json-1.1",
+                            "X-Amz-Target": operation if "." in operation else f"secretsmanager.{operation}"})
+        answer = connection.getresponse()
+        body = answer.read()
+        return answer.status, json.loads(body) if body else {}
+
+    def events(self):
+        """The newest thousand audit events, oldest first."""
+        return json.loads(self.run("audit", "--json", "--limit", "1000")[0])["Events"]
+
+    def close(self):
+        left = []
+        if self.pid is not None:
+            pid = self.pid
+            self.run("umount", self.mountpoint, code=None)
+            try:
+                self.wait_for_end()
+            except Failed:
+                left.append(f"process {pid}")
+                os.kill(pid, signal.SIGKILL)
+        with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
+            if any(line.split()[4] == self.mountpoint for line in mounts):
+                left.append(f"mount {self.mountpoint}")
+                subprocess.run(["umount", "-l", self.mountpoint], capture_output=True, check=False)
+        shutil.rmtree(self.root, ignore_errors=True)
+        if left:
+            raise Failed("left behind: " + ", ".join(left))
+
+
+def token():
+    return str(uuid.uuid4())
