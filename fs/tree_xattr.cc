@@ -64,7 +64,7 @@ Result<std::string> Tree::GetXattr(const store::Caller& caller, uint64_t node,
   if (named->of_version && located->version == nullptr) return NoAttribute(name);
   switch (named->attribute) {
     case Attribute::kArn:
-      return service_.ArnOf(secret);
+      return secret.arn;
     case Attribute::kName:
       return secret.name;
     case Attribute::kVersion:

@@ -60,7 +60,6 @@ class LocalService final : public SecretService {
   Result<std::optional<uint32_t>> PeekKeySize(SelectorId number, KeySlot slot) override;
   bool MayRead(const Principal& principal, const Secret& secret) override;
   bool MayDescribe(const Principal& principal, const Secret& secret) override;
-  std::string ArnOf(const Secret& secret) override { return secret.arn; }
   Status OpenValue(const Caller& caller, const Secret& secret, const Version& version,
                    std::string_view stage) override;
   Result<crypto::SecretBuffer> ReadValue(const Caller& caller, SelectorId number,

@@ -202,7 +202,6 @@ class SecretService {
   // Whether `principal` may read `secret`, for the attributes that its files show to it.
   virtual bool MayRead(const Principal& principal, const Secret& secret) = 0;
   virtual bool MayDescribe(const Principal& principal, const Secret& secret) = 0;
-  virtual std::string ArnOf(const Secret& secret) = 0;
 
   // OPEN of a value's file: decides and audits GetSecretValue for `version` of `secret` (which Peek
   // gave). `stage` is the label in the path, empty for a version's path.

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -70,7 +71,7 @@ std::vector<Step> ReadTranscript(const std::filesystem::path& path) {
     const bool is_open = line.size() > 1 && line[1] == '|';
     const std::string text = line.size() > 2 ? line.substr(is_open ? 3 : 2) : "";
     const std::string ended = text + (is_open ? "" : "\n");
-    if (kind == '$') steps.push_back({.line = number, .command = text});
+    if (kind == '$') steps.push_back({number, text, "", "", "", 0});
     CHECK(!steps.empty());
     if (kind == '<') steps.back().input += ended;
     if (kind == '>') steps.back().output += ended;
@@ -229,7 +230,7 @@ std::vector<std::filesystem::path> Transcripts() {
 }
 
 INSTANTIATE_TEST_SUITE_P(Transcripts, CliTest, ::testing::ValuesIn(Transcripts()),
-                         [](const auto& info) { return info.param.stem().string(); });
+                         [](const auto& test) { return test.param.stem().string(); });
 
 using CliDirectTest = CliTest;
 

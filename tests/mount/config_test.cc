@@ -135,6 +135,12 @@ class SettingsTest : public ::testing::Test {
     return {.uid = 1000, .variables = std::move(variables)};
   }
 
+  static PlaceFlags WithConfig(const std::string& path) {
+    PlaceFlags flags;
+    flags.config = path;
+    return flags;
+  }
+
   testing::TempDirectory directory_;
 };
 
@@ -180,7 +186,7 @@ TEST_F(SettingsTest, FlagsWinOverEnvironmentOverConfigOverDefaults) {
 
 TEST_F(SettingsTest, AbsentDefaultConfigIsFineButNamedOneIsNot) {
   EXPECT_TRUE(ResolveConfig({}, User({})));
-  const auto flag = ResolveConfig({.config = directory_ / "no.toml"}, User({}));
+  const auto flag = ResolveConfig(WithConfig(directory_ / "no.toml"), User({}));
   ASSERT_FALSE(flag);
   EXPECT_EQ(flag.error().code, Code::kNotFound);
   EXPECT_FALSE(ResolveConfig({}, User({{"SECRETFS_CONFIG", directory_ / "no.toml"}})));

@@ -69,6 +69,7 @@ store::Secret FakeSecretService::Edit(std::string_view name) {
   secret.path = path;
   secret.name = name;
   secret.arn_suffix = "AbCdEf";
+  secret.arn = store::SecretArn(realm(), secret.name, secret.arn_suffix);
   secret.created_at = clock_.NowMs();
   return secret;
 }
@@ -296,10 +297,6 @@ bool FakeSecretService::MayDescribe(const store::Principal& principal, const sto
   MutexLock lock(mutex_);
   ++calls_;
   return Allowed(principal, Action::kDescribeSecret);
-}
-
-std::string FakeSecretService::ArnOf(const store::Secret& secret) {
-  return store::SecretArn(realm(), secret.name, secret.arn_suffix);
 }
 
 Status FakeSecretService::OpenValue(const Caller& caller, const store::Secret& secret,

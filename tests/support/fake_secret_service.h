@@ -97,7 +97,6 @@ class FakeSecretService final : public store::SecretService {
   Result<std::optional<uint32_t>> PeekKeySize(SelectorId number, store::KeySlot slot) override;
   bool MayRead(const store::Principal& principal, const store::Secret& secret) override;
   bool MayDescribe(const store::Principal& principal, const store::Secret& secret) override;
-  std::string ArnOf(const store::Secret& secret) override;
   Status OpenValue(const store::Caller& caller, const store::Secret& secret,
                    const store::Version& version, std::string_view stage) override;
   Result<crypto::SecretBuffer> ReadValue(const store::Caller& caller, SelectorId number,
