@@ -81,12 +81,16 @@ int ReaderThreads(int wanted) {
   return cpus <= 2 ? 1 : std::min(cpus / 2, kReaderThreadsMax);
 }
 
-// While it lives, threads that are started take no signals: they belong to the main thread.
+// While it lives, threads that are started take no signals but those of their own faults, which the
+// store's fault guard turns into errors: a blocked fault would end the process.
 class SignalsBlocked {
  public:
   SignalsBlocked() {
     sigset_t all;
     sigfillset(&all);
+    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS}) {
+      sigdelset(&all, fault);
+    }
     pthread_sigmask(SIG_SETMASK, &all, &before_);
   }
   ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }

@@ -7,6 +7,7 @@
 #include <array>
 #include <cctype>
 #include <charconv>
+#include <chrono>
 #include <cstring>
 #include <exception>
 #include <map>
@@ -25,6 +26,7 @@ constexpr unsigned kThreads = 4;
 constexpr unsigned kConnectionsMax = 64;
 constexpr int kConnectionsPerUidMax = 16;
 constexpr unsigned kTimeoutSeconds = 30;
+constexpr std::chrono::seconds kLogPause{10};
 // Request line and headers, with room for libmicrohttpd's own bookkeeping and a window of the body.
 // Not more than 32 KiB: beyond that libmicrohttpd maps pages of its own, which nobody would wipe.
 constexpr size_t kConnectionMemoryBytes = 2 * kHttpHeaderBytesMax;
@@ -80,7 +82,7 @@ class MicrohttpdServer final : public HttpServer {
     // The logger comes first, so that it also hears what is wrong with the options.
     daemon_ = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG, 0, nullptr, nullptr, &OnRequest, this,
-        MHD_OPTION_EXTERNAL_LOGGER, &OnLog, nullptr, MHD_OPTION_LISTEN_SOCKET, listener.get(),
+        MHD_OPTION_EXTERNAL_LOGGER, &OnLog, this, MHD_OPTION_LISTEN_SOCKET, listener.get(),
         MHD_OPTION_THREAD_POOL_SIZE, kThreads, MHD_OPTION_CONNECTION_LIMIT, kConnectionsMax,
         MHD_OPTION_CONNECTION_TIMEOUT, kTimeoutSeconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         kConnectionMemoryBytes, MHD_OPTION_NOTIFY_COMPLETED, &OnCompleted, this,
@@ -92,12 +94,13 @@ class MicrohttpdServer final : public HttpServer {
 
  private:
   // The four below are called by libmicrohttpd.
-  static void OnLog(void*, const char* format, va_list arguments) {
+  __attribute__((format(printf, 2, 0))) static void OnLog(void* self, const char* format,
+                                                          va_list arguments) {
     std::array<char, 256> text{};
     std::vsnprintf(text.data(), text.size(), format, arguments);
     std::string_view line = text.data();
     while (line.ends_with('\n')) line.remove_suffix(1);
-    Log(LogLevel::kWarning, "http: " + std::string(line));
+    static_cast<MicrohttpdServer*>(self)->LogSeldom(line);
   }
 
   static void OnConnection(void* self, MHD_Connection* connection, void** socket_context,
@@ -143,6 +146,16 @@ class MicrohttpdServer final : public HttpServer {
       Log(LogLevel::kError, std::string("http: ") + error.what());
       return MHD_NO;
     }
+  }
+
+  // What libmicrohttpd says of a malformed request everybody can make it say, as often as they
+  // like.
+  void LogSeldom(std::string_view line) {
+    const auto now = std::chrono::steady_clock::now();
+    MutexLock lock(mutex_);
+    if (now < log_again_at_) return;
+    log_again_at_ = now + kLogPause;
+    Log(LogLevel::kWarning, "http: " + std::string(line));
   }
 
   // A uid that holds too many connections gets its newest one cut before a byte is read.
@@ -242,6 +255,7 @@ class MicrohttpdServer final : public HttpServer {
   MHD_Daemon* daemon_ = nullptr;
   Mutex mutex_;
   std::map<uint32_t, int> connections_ GUARDED_BY(mutex_);
+  std::chrono::steady_clock::time_point log_again_at_ GUARDED_BY(mutex_);
 };
 
 }  // namespace

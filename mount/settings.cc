@@ -19,7 +19,7 @@ constexpr std::array kVariables = {
 // else a place in the home, else nothing.
 std::string XdgDirectory(const Environment& environment, const char* variable,
                          const std::string& below_home) {
-  const std::string named = environment.Get(variable);
+  std::string named = environment.Get(variable);
   if (named.starts_with('/')) return named;
   const std::string home = environment.Get("HOME");
   return home.starts_with('/') && !below_home.empty() ? home + below_home : "";

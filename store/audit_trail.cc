@@ -140,7 +140,20 @@ Result<Bytes> ReadWholeFile(const std::string& path) {
   return bytes;
 }
 
-// The segment being written: a preallocated file behind a shared mapping.
+// Returns an errno, 0 for success.
+int WriteZeros(int fd, size_t size_bytes) {
+  const Bytes zeros(std::min<size_t>(size_bytes, 256 << 10));
+  size_t done = 0;
+  while (done < size_bytes) {
+    ssize_t count = pwrite(fd, zeros.data(), std::min(zeros.size(), size_bytes - done),
+                           static_cast<off_t>(done));
+    if (count < 0 && errno != EINTR) return errno;
+    if (count > 0) done += static_cast<size_t>(count);
+  }
+  return 0;
+}
+
+// The segment being written: a file of zeros behind a shared mapping.
 class Segment {
  public:
   static Result<std::unique_ptr<Segment>> Create(const std::string& path, size_t size_bytes) {
@@ -149,8 +162,9 @@ class Segment {
     if (!segment->fd_.valid()) {
       return FailErrno(Code::kUnavailable, "audit segment " + path, errno);
     }
-    // Allocated, not sparse: a write through the mapping must not meet a full disk.
-    int error = posix_fallocate(segment->fd_.get(), 0, static_cast<off_t>(size_bytes));
+    // Written, neither sparse nor merely reserved: a write through the mapping must not meet a full
+    // disk, and on ext4 the first touch of a reserved page costs a journal transaction.
+    int error = WriteZeros(segment->fd_.get(), size_bytes);
     void* memory = MAP_FAILED;
     if (error == 0) {
       memory = mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, segment->fd_.get(), 0);

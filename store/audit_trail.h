@@ -40,7 +40,7 @@ class AuditTrail {
  public:
   struct Options {
     std::string directory;  // Created with mode 0700 if missing.
-    size_t segment_bytes = 16 << 20;
+    size_t segment_bytes = 8 << 20;
   };
 
   // `key` (32 bytes) seals the segments. `checkpoint` is a head that was on the disk for certain:

@@ -4,8 +4,9 @@
 
 namespace secretfs::store {
 
-// Persistent small ids, given once and never given again, starting at 1: 0 is none. Node ids of the filesystem are computed
-// from them, so they must fit beside each other in 64 bits: see fs/node_id.h.
+// Persistent small ids, given once and never given again, starting at 1: 0 is none. Node ids of the
+// filesystem are computed from them, so they must fit beside each other in 64 bits: see
+// fs/node_id.h.
 
 // A directory of the name tree: a prefix of secret names, which may be a secret itself. The root is
 // kRootPath.

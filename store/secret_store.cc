@@ -86,7 +86,8 @@ Status SecretStore::Load() {
 namespace {
 
 Bytes RecordPlace(Table table, ByteSpan key) {
-  return ByteWriter().Sized(TableName(table)).Sized(key).Take();
+  std::string_view name = TableName(table);
+  return ByteWriter(2 * sizeof(uint32_t) + name.size() + key.size()).Sized(name).Sized(key).Take();
 }
 
 }  // namespace

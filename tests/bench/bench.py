@@ -1,12 +1,13 @@
 #!/usr/bin/python3
 """Measures secretfs against the null file system and its peers, interleaved in one run.
 
-    bench.py BUILD_DIRECTORY [--seconds 0.5] [--rounds 9] [--size 64|65536] [--threads 1] [--pin] [--scale N]
+    bench.py BUILD_DIRECTORY [--seconds 0.5] [--rounds 9] [--size 64|65536] [--threads 1]
+             [--pin] [--no-peers] [--scale N]
 
-Prints a line for each file system: its median rate, and the ratio to the null file system of the same round (median,
-lowest, highest). Rates depend on the machine and the moment; the ratios are the result. `--pin` puts every program on
-CPU 0, which takes the scheduler's choices out of the comparison. `--scale N` compares a store of N secrets with one of
-1,000 instead. Needs root or fusermount3; peers that are not installed are left out and named.
+Prints a line for each file system: its median rate, and the ratio to the null file system of the
+same round (median, lowest, highest). Rates depend on the machine and the moment; the ratios are the
+result. `--pin` puts every program on CPU 0, which takes the scheduler's choices out of the
+comparison. `--scale N` compares a store of N secrets with one of 1,000 instead. Needs root or fusermount3; peers that are not installed are left out and named.
 """
 
 import argparse
@@ -45,7 +46,10 @@ class Null(Mount):
     def __init__(self, root, build, size):
         super().__init__("null", root)
         self.process = subprocess.Popen(
-            [os.path.join(build, "tests/null_fs"), self.mountpoint], stdout=subprocess.PIPE, text=True)
+            [os.path.join(build, "tests/null_fs"), self.mountpoint],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         assert self.process.stdout.readline().strip() == "ready"
         self.paths = [f"{self.mountpoint}/bench/{'s64k' if size > 64 else 's'}/_value"]
 
@@ -60,8 +64,9 @@ class Secretfs(Mount):
         super().__init__(name, root)
         self.binary = os.path.join(build, "secretfs")
         store = os.path.join(self.directory, "store")
-        self.environment = dict(os.environ, SECRETFS_SOCKET=os.path.join(self.directory, "socket"),
-                                SECRETFS_STORE=store)
+        self.environment = dict(
+            os.environ, SECRETFS_SOCKET=os.path.join(self.directory, "socket"), SECRETFS_STORE=store
+        )
         self.secretfs("init", "--store", store, "--root-key", f"file:{store}.key")
         if secrets:
             run(os.path.join(build, "tests/fill_store"), store, f"{store}.key", str(secrets))
@@ -71,8 +76,9 @@ class Secretfs(Mount):
         if secrets:
             # A thousand of them, spread over the store.
             step = max(secrets // 1000, 1)
-            self.paths = [f"{self.mountpoint}/bench/{i // 1000}/s{i}/_value"
-                          for i in range(0, secrets, step)][:1000]
+            self.paths = [
+                f"{self.mountpoint}/bench/{i // 1000}/s{i}/_value" for i in range(0, secrets, step)
+            ][:1000]
         else:
             self.secretfs("put", "bench/s", input="x" * size)
             self.paths = [f"{self.mountpoint}/bench/s/_value"]
@@ -89,7 +95,9 @@ class Secretfs(Mount):
         return 0
 
     def close(self):
-        subprocess.run([self.binary, "umount", self.mountpoint], env=self.environment, capture_output=True)
+        subprocess.run(
+            [self.binary, "umount", self.mountpoint], env=self.environment, capture_output=True
+        )
         super().close()
 
 
@@ -120,15 +128,33 @@ def start_encfs(peer):
 
 
 def start_cryfs(peer):
-    run("cryfs", peer.cipher, peer.mountpoint, input=PASSWORD,
-        env=dict(os.environ, CRYFS_FRONTEND="noninteractive", CRYFS_NO_UPDATE_CHECK="true",
-                 CRYFS_LOCAL_STATE_DIR=os.path.join(peer.directory, "state")))
+    run(
+        "cryfs",
+        peer.cipher,
+        peer.mountpoint,
+        input=PASSWORD,
+        env=dict(
+            os.environ,
+            CRYFS_FRONTEND="noninteractive",
+            CRYFS_NO_UPDATE_CHECK="true",
+            CRYFS_LOCAL_STATE_DIR=os.path.join(peer.directory, "state"),
+        ),
+    )
 
 
 def start_securefs(peer):
     run("securefs", "create", "--pass", PASSWORD, peer.cipher)
-    run("securefs", "mount", "-b", "--log", os.path.join(peer.directory, "log"), "--pass", PASSWORD,
-        peer.cipher, peer.mountpoint)
+    run(
+        "securefs",
+        "mount",
+        "-b",
+        "--log",
+        os.path.join(peer.directory, "log"),
+        "--pass",
+        PASSWORD,
+        peer.cipher,
+        peer.mountpoint,
+    )
     for _ in range(500):
         if os.path.ismount(peer.mountpoint):
             return
@@ -136,7 +162,12 @@ def start_securefs(peer):
     raise RuntimeError("securefs did not mount")
 
 
-PEERS = {"gocryptfs": start_gocryptfs, "encfs": start_encfs, "cryfs": start_cryfs, "securefs": start_securefs}
+PEERS = {
+    "gocryptfs": start_gocryptfs,
+    "encfs": start_encfs,
+    "cryfs": start_cryfs,
+    "securefs": start_securefs,
+}
 
 
 def measure(build, mount, seconds, threads):
@@ -153,17 +184,27 @@ def interleave(options, mounts):
         # Each round starts elsewhere, so that no one always follows the same neighbour.
         shift = round_number % len(mounts)
         for mount in mounts[shift:] + mounts[:shift]:
-            rates[mount.name].append(measure(options.build, mount, options.seconds, options.threads))
+            rates[mount.name].append(
+                measure(options.build, mount, options.seconds, options.threads)
+            )
     base = rates[mounts[0].name]
-    print(f"{'file system':<14}{'reads/s':>10}   ratio to {mounts[0].name}: median (lowest .. highest)")
+    print(
+        f"{'file system':<14}{'reads/s':>10}   "
+        f"ratio to {mounts[0].name}: median (lowest .. highest)"
+    )
     for mount in mounts:
         ratios = sorted(rate / one for rate, one in zip(rates[mount.name], base))
-        print(f"{mount.name:<14}{statistics.median(rates[mount.name]):>10.0f}   "
-              f"{statistics.median(ratios):.3f} ({ratios[0]:.3f} .. {ratios[-1]:.3f})", flush=True)
+        print(
+            f"{mount.name:<14}{statistics.median(rates[mount.name]):>10.0f}   "
+            f"{statistics.median(ratios):.3f} ({ratios[0]:.3f} .. {ratios[-1]:.3f})",
+            flush=True,
+        )
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("build")
     parser.add_argument("--seconds", type=float, default=0.5)
     parser.add_argument("--rounds", type=int, default=9)
@@ -184,11 +225,15 @@ def main():
             mounts.append(Secretfs(root, options.build, 64, "thousand", 1000))
             mounts.append(Secretfs(root, options.build, 64, "scaled", options.scale))
             interleave(options, mounts)
-            print(f"{options.scale} secrets: ready in {mounts[1].ready_ms:.0f} ms, "
-                  f"{mounts[1].resident_mib():.1f} MiB resident after reading")
+            print(
+                f"{options.scale} secrets: ready in {mounts[1].ready_ms:.0f} ms, "
+                f"{mounts[1].resident_mib():.1f} MiB resident after reading"
+            )
             return
-        print(f"{options.size} bytes, {options.threads} reader(s), "
-              f"{'all on one CPU' if options.pin else 'unpinned'}, {options.rounds} rounds")
+        print(
+            f"{options.size} bytes, {options.threads} reader(s), "
+            f"{'all on one CPU' if options.pin else 'unpinned'}, {options.rounds} rounds"
+        )
         mounts.append(Null(root, options.build, options.size))
         mounts.append(Secretfs(root, options.build, options.size))
         for name, start in {} if options.no_peers else PEERS.items():

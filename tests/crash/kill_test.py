@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""SIGKILL at random moments while four writers put: what was acknowledged is there, the label rules hold, the audit chain
-verifies. $SECRETFS_CRASH_ROUNDS sets the number of rounds (200)."""
+"""SIGKILL at random moments while four writers put: what was acknowledged is there, the label rules
+hold, the audit chain verifies. $SECRETFS_CRASH_ROUNDS sets the number of rounds (200)."""
 
 import os
 import random
@@ -39,8 +39,12 @@ class Writer(threading.Thread):
             self.attempted = token()
             try:
                 status, body = self.daemon_under_test.call(
-                    operation, connection, ClientRequestToken=self.attempted,
-                    SecretString=f"value {self.attempted}", **{member: self.secret})
+                    operation,
+                    connection,
+                    ClientRequestToken=self.attempted,
+                    SecretString=f"value {self.attempted}",
+                    **{member: self.secret},
+                )
             except (OSError, ValueError, ConnectionError):
                 return
             except Exception as error:  # http.client's own errors of a broken connection.
@@ -68,17 +72,28 @@ class KillTest(unittest.TestCase):
         if not writer.acknowledged:
             return
         for version in writer.acknowledged:
-            status, body = daemon.call("GetSecretValue", connection, SecretId=writer.secret, VersionId=version)
+            status, body = daemon.call(
+                "GetSecretValue", connection, SecretId=writer.secret, VersionId=version
+            )
             self.assertEqual((status, body.get("SecretString")), (200, f"value {version}"))
-        status, body = daemon.call("ListSecretVersionIds", connection, SecretId=writer.secret,
-                                   IncludeDeprecated=True, MaxResults=100)
+        status, body = daemon.call(
+            "ListSecretVersionIds",
+            connection,
+            SecretId=writer.secret,
+            IncludeDeprecated=True,
+            MaxResults=100,
+        )
         self.assertEqual(status, 200)
         versions = [entry["VersionId"] for entry in body["Versions"]]
         expected = list(writer.acknowledged)
         if writer.attempted in versions:
             expected.append(writer.attempted)
         self.assertEqual(versions, expected)
-        labels = {stage: entry["VersionId"] for entry in body["Versions"] for stage in entry.get("VersionStages", [])}
+        labels = {
+            stage: entry["VersionId"]
+            for entry in body["Versions"]
+            for stage in entry.get("VersionStages", [])
+        }
         wanted = {"AWSCURRENT": expected[-1]}
         if len(expected) > 1:
             wanted["AWSPREVIOUS"] = expected[-2]
@@ -95,7 +110,7 @@ class KillTest(unittest.TestCase):
             writers = [Writer(daemon, f"r{round_number}w{i}") for i in range(WRITERS)]
             for writer in writers:
                 writer.start()
-            # Joining is the wait: the moment of the kill is random, and some writers may be done before it.
+            # Joining is the wait: the moment of the kill is random, and some may be done before.
             writers[0].join(chooser.uniform(0.0, 0.12))
             daemon.kill()
             for writer in writers:

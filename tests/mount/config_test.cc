@@ -47,8 +47,10 @@ TEST(ConfigTest, UncommentedExampleIsTheDefaults) {
   const std::string text = std::regex_replace(Example(), option, "$1$2");
   ASSERT_NE(text, Example());
   // Over an empty config, so that an option that the example forgets shows.
-  const auto config =
-      ParseConfig(text, "secretfs.toml", {.audit_segment_mib = 99, .audit_sync_interval_ms = 99});
+  Config other;
+  other.audit_segment_mib = 99;
+  other.audit_sync_interval_ms = 99;
+  const auto config = ParseConfig(text, "secretfs.toml", other);
   ASSERT_TRUE(config) << config.error().message;
   EXPECT_EQ(*config, DefaultConfig(kRoot));
 }

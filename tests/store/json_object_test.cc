@@ -24,8 +24,9 @@ std::optional<std::map<std::string, std::string>> Files(std::string_view json) {
 
 TEST(JsonObjectTest, StringsAreTheirBytesAndTheRestIsItsText) {
   auto files =
-      Files(R"( {"s":"a\"b\\\/\n\u00e9\ud83d\udd11","n":-1.50e+400,"big":18446744073709551616,
-                          "t":true,"z":null,"o":{ "x" : [ 1 , "a b\" c" ] },"e":"","":"empty key"} )");
+      Files(R"( {"s":"a\"b\\\/\n\u00e9\ud83d\udd11","n":-1.50e+400,
+                          "big":18446744073709551616,"t":true,"z":null,
+                          "o":{ "x" : [ 1 , "a b\" c" ] },"e":"","":"empty key"} )");
   ASSERT_TRUE(files);
   EXPECT_EQ(files->at("s"), "a\"b\\/\n\xc3\xa9\xf0\x9f\x94\x91");
   EXPECT_EQ(files->at("n"), "-1.50e+400");

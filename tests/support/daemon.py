@@ -1,6 +1,7 @@
 """A real secretfs daemon with a real mount, for end-to-end tests.
 
-Waits for readiness by waiting for `secretfs mount` to return, and fails the test that leaves a mount or a process.
+Waits for readiness by waiting for `secretfs mount` to return, and fails the test that leaves a
+mount or a process.
 """
 
 import http.client
@@ -46,8 +47,14 @@ class Daemon:
         if user is not None:
             os.chown(self.root, user, user)
             os.chown(self.mountpoint, user, user)
-        self.environment = {"PATH": os.environ["PATH"], "HOME": self.root, "SECRETFS_STORE": self.store,
-                            "SECRETFS_SOCKET": self.socket, "LANG": "C.UTF-8", "XDG_RUNTIME_DIR": self.root}
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": self.root,
+            "SECRETFS_STORE": self.store,
+            "SECRETFS_SOCKET": self.socket,
+            "LANG": "C.UTF-8",
+            "XDG_RUNTIME_DIR": self.root,
+        }
         self.pid = None
         self.run("init", "--store", self.store, "--root-key", f"file:{self.key}")
         if secret is not None:
@@ -60,15 +67,23 @@ class Daemon:
         return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
 
     def run(self, *arguments, input=b"", code=0, uid=None):
-        """Runs `secretfs ARGUMENTS`; returns (stdout, stderr). Raises Failed if the exit status is not `code`."""
+        """Runs `secretfs ARGUMENTS`; returns (stdout, stderr). Raises Failed unless it exits `code`."""
         if isinstance(input, str):
             input = input.encode()
         command = self.as_user(self.user if uid is None else uid) + [BINARY, *arguments]
-        done = subprocess.run(command, input=input, capture_output=True, env=self.environment, timeout=120,
-                              check=False)
+        done = subprocess.run(
+            command,
+            input=input,
+            capture_output=True,
+            env=self.environment,
+            timeout=120,
+            check=False,
+        )
         if code is not None and done.returncode != code:
-            raise Failed(f"{arguments}: exit {done.returncode}, expected {code}: "
-                         f"{done.stdout[:500]!r} {done.stderr.decode(errors='replace')}")
+            raise Failed(
+                f"{arguments}: exit {done.returncode}, expected {code}: "
+                f"{done.stdout[:500]!r} {done.stderr.decode(errors='replace')}"
+            )
         return done.stdout, done.stderr.decode(errors="replace")
 
     def mount(self):
@@ -90,6 +105,7 @@ class Daemon:
             return
         try:
             import select
+
             if not select.select([fd], [], [], 20)[0]:
                 raise Failed(f"the daemon {pid} did not end")
         finally:
@@ -113,18 +129,33 @@ class Daemon:
             return file.read()
 
     def sh(self, script, uid=None, code=0):
-        """Runs a shell script in the mountpoint's parent with $M as the mountpoint; returns its output."""
-        done = subprocess.run(self.as_user(uid) + ["sh", "-c", script], capture_output=True, text=True,
-                              env=dict(self.environment, M=self.mountpoint), cwd=self.root, timeout=120, check=False)
+        """Runs a shell script beside the mountpoint, which is $M; returns its output."""
+        done = subprocess.run(
+            self.as_user(uid) + ["sh", "-c", script],
+            capture_output=True,
+            text=True,
+            env=dict(self.environment, M=self.mountpoint),
+            cwd=self.root,
+            timeout=120,
+            check=False,
+        )
         if code is not None and done.returncode != code:
-            raise Failed(f"{script}: exit {done.returncode}: {done.stdout[:2000]}{done.stderr[:2000]}")
+            raise Failed(
+                f"{script}: exit {done.returncode}: {done.stdout[:2000]}{done.stderr[:2000]}"
+            )
         return done.stdout + done.stderr
 
     def call(self, operation, connection, **members):
         """One AWS JSON call as the test's own user; returns (status, body)."""
-        connection.request("POST", "/", json.dumps(members),
-                           {"Content-Type": "application/x-amz-json-1.1",
-                            "X-Amz-Target": operation if "." in operation else f"secretsmanager.{operation}"})
+        connection.request(
+            "POST",
+            "/",
+            json.dumps(members),
+            {
+                "Content-Type": "application/x-amz-json-1.1",
+                "X-Amz-Target": operation if "." in operation else f"secretsmanager.{operation}",
+            },
+        )
         answer = connection.getresponse()
         body = answer.read()
         return answer.status, json.loads(body) if body else {}
