@@ -7,7 +7,8 @@
 Prints a line for each file system: its median rate, and the ratio to the null file system of the
 same round (median, lowest, highest). Rates depend on the machine and the moment; the ratios are the
 result. `--pin` puts every program on CPU 0, which takes the scheduler's choices out of the
-comparison. `--scale N` compares a store of N secrets with one of 1,000 instead. Needs root or fusermount3; peers that are not installed are left out and named.
+comparison. `--scale N` compares a store of N secrets with one of 1,000 instead. Needs root or
+fusermount3; peers that are not installed are left out and named.
 """
 
 import argparse

@@ -23,8 +23,7 @@ std::optional<std::map<std::string, std::string>> Files(std::string_view json) {
 }
 
 TEST(JsonObjectTest, StringsAreTheirBytesAndTheRestIsItsText) {
-  auto files =
-      Files(R"( {"s":"a\"b\\\/\n\u00e9\ud83d\udd11","n":-1.50e+400,
+  auto files = Files(R"( {"s":"a\"b\\\/\n\u00e9\ud83d\udd11","n":-1.50e+400,
                           "big":18446744073709551616,"t":true,"z":null,
                           "o":{ "x" : [ 1 , "a b\" c" ] },"e":"","":"empty key"} )");
   ASSERT_TRUE(files);

@@ -67,7 +67,7 @@ class Daemon:
         return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
 
     def run(self, *arguments, input=b"", code=0, uid=None):
-        """Runs `secretfs ARGUMENTS`; returns (stdout, stderr). Raises Failed unless it exits `code`."""
+        """Runs `secretfs ARGUMENTS`; returns (stdout, stderr). It must exit with `code`."""
         if isinstance(input, str):
             input = input.encode()
         command = self.as_user(self.user if uid is None else uid) + [BINARY, *arguments]
