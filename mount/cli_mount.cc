@@ -69,7 +69,8 @@ Result<std::optional<crypto::RootKeySource>> RootKeyPlace(const MountOptions& op
 }
 
 Status ServeInForeground(Cli& cli, const MountOptions& options) {
-  Readiness readiness(options.ready_fd);
+  Readiness readiness(AdoptDescriptor(options.ready_fd));
+  UniqueFd passphrase = AdoptDescriptor(options.passphrase_fd);
   // A daemon of its own must not keep the directory busy that it was started in.
   if (options.ready_fd >= 0 && chdir("/") != 0) {
     return FailErrno(Code::kUnavailable, "change to the directory /", errno);
@@ -82,8 +83,9 @@ Status ServeInForeground(Cli& cli, const MountOptions& options) {
     daemon.root_key_environment.credentials_directory =
         cli.environment.Get("CREDENTIALS_DIRECTORY");
     daemon.root_key_environment.prompt = [&] {
-      if (options.passphrase_fd >= 0) {
-        return Terminal::ReadAll(options.passphrase_fd, kPassphraseBytesMax, "the passphrase");
+      if (passphrase.valid()) {
+        const UniqueFd once = std::move(passphrase);
+        return Terminal::ReadAll(once.get(), kPassphraseBytesMax, "the passphrase");
       }
       return cli.terminal.ReadSecretLine("Passphrase: ", kPassphraseBytesMax);
     };

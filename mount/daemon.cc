@@ -245,6 +245,7 @@ Status RunDaemon(const DaemonOptions& options, const DaemonEvents& events) {
   const Config& config = options.config;
   TRY_ASSIGN(const UniqueFd signals, BlockSignals());
   RaiseLockedMemoryLimit();
+  pthread_setname_np(pthread_self(), "secretfs");  // Started as /proc/self/exe it would be "exe".
   SystemClock clock;
   crypto::SystemRandom random;
   TRY_ASSIGN(auto service, OpenService(options, clock, random));

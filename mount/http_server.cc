@@ -22,7 +22,7 @@
 namespace secretfs::mount {
 namespace {
 
-constexpr unsigned kThreads = 4;
+constexpr size_t kStackBytes = size_t{256} * 1024;
 constexpr unsigned kConnectionsMax = 64;
 constexpr int kConnectionsPerUidMax = 16;
 constexpr unsigned kTimeoutSeconds = 30;
@@ -79,14 +79,18 @@ class MicrohttpdServer final : public HttpServer {
   }
 
   Status Listen(UniqueFd listener) {
-    // The logger comes first, so that it also hears what is wrong with the options.
+    // A thread for each of the few connections: in a pool, a request that waits for the disk would
+    // hold up whoever shares its thread. The logger comes first, so that it also hears what is
+    // wrong with the options.
     daemon_ = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG, 0, nullptr, nullptr, &OnRequest, this,
-        MHD_OPTION_EXTERNAL_LOGGER, &OnLog, this, MHD_OPTION_LISTEN_SOCKET, listener.get(),
-        MHD_OPTION_THREAD_POOL_SIZE, kThreads, MHD_OPTION_CONNECTION_LIMIT, kConnectionsMax,
-        MHD_OPTION_CONNECTION_TIMEOUT, kTimeoutSeconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        kConnectionMemoryBytes, MHD_OPTION_NOTIFY_COMPLETED, &OnCompleted, this,
-        MHD_OPTION_NOTIFY_CONNECTION, &OnConnection, this, MHD_OPTION_END);
+        MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
+            MHD_USE_ERROR_LOG,
+        0, nullptr, nullptr, &OnRequest, this, MHD_OPTION_EXTERNAL_LOGGER, &OnLog, this,
+        MHD_OPTION_LISTEN_SOCKET, listener.get(), MHD_OPTION_THREAD_STACK_SIZE, kStackBytes,
+        MHD_OPTION_CONNECTION_LIMIT, kConnectionsMax, MHD_OPTION_CONNECTION_TIMEOUT,
+        kTimeoutSeconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT, kConnectionMemoryBytes,
+        MHD_OPTION_NOTIFY_COMPLETED, &OnCompleted, this, MHD_OPTION_NOTIFY_CONNECTION,
+        &OnConnection, this, MHD_OPTION_END);
     if (daemon_ == nullptr) return Fail(Code::kUnavailable, "start the HTTP server: refused");
     listener.Release();  // libmicrohttpd closes it.
     return {};

@@ -150,8 +150,8 @@ Status LaunchDaemon(const Launch& launch) {
   plan.Place(log, 1);
   plan.Place(log, STDERR_FILENO);
   plan.Place(ready.write, kReadyFd);
-  plan.Place(passphrase.read, kPassphraseFd);
-  plan.CloseFrom(kPassphraseFd + 1);
+  if (launch.passphrase) plan.Place(passphrase.read, kPassphraseFd);
+  plan.CloseFrom(launch.passphrase ? kPassphraseFd + 1 : kReadyFd + 1);
   TRY_ASSIGN(const pid_t pid, plan.Spawn(launch.arguments));
   ready.write.Reset();
   passphrase.read.Reset();
@@ -168,6 +168,11 @@ Status LaunchDaemon(const Launch& launch) {
   TRY_ASSIGN(const std::string report, ReadReport(ready.read.get()));
   if (report.empty()) return EndedEarly(pid, launch.log_path);
   return OutcomeOf(report);
+}
+
+UniqueFd AdoptDescriptor(int fd) {
+  if (fd >= 0) fcntl(fd, F_SETFD, FD_CLOEXEC);
+  return UniqueFd(fd);
 }
 
 bool Readiness::Report(const Status& outcome) {

@@ -28,10 +28,14 @@ struct Launch {
 // secrets. The passphrase goes through a pipe; arguments and environment are for everyone to read.
 Status LaunchDaemon(const Launch& launch);
 
-// The launched daemon's side of the wait; says it once. A descriptor of -1 says nothing to nobody.
+// Makes a descriptor that came from LaunchDaemon() this process's own: no program that it runs gets
+// it. -1 gives none.
+UniqueFd AdoptDescriptor(int fd);
+
+// The launched daemon's side of the wait; says it once. Without a descriptor it says nothing.
 class Readiness {
  public:
-  explicit Readiness(int fd) : fd_(fd) {}
+  explicit Readiness(UniqueFd fd) : fd_(std::move(fd)) {}
 
   // False: nobody is waiting any more.
   bool Report(const Status& outcome);

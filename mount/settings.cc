@@ -71,7 +71,10 @@ Result<Config> ResolveConfig(const PlaceFlags& flags, const Environment& environ
   const std::string path = named.empty() ? DefaultConfigPath(environment) : AbsolutePath(named);
   if (!path.empty()) {
     auto loaded = LoadConfig(path, config);
-    const bool absent_default = !loaded && loaded.error().code == Code::kNotFound && named.empty();
+    // A default place that may not even be looked at is somebody else's, after su or sudo.
+    const bool absent_default =
+        !loaded && named.empty() &&
+        (loaded.error().code == Code::kNotFound || loaded.error().code == Code::kPermissionDenied);
     if (!loaded && !absent_default) return std::unexpected(std::move(loaded).error());
     if (loaded) config = *std::move(loaded);
   }
