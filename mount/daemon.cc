@@ -229,7 +229,6 @@ Result<std::unique_ptr<store::SecretService>> OpenService(const DaemonOptions& o
   store::SecretService::Options service_options{.directory = config.store, .audit = {}};
   service_options.audit.directory = config.audit_directory;
   service_options.audit.segment_bytes = static_cast<size_t>(config.audit_segment_mib) << 20;
-  service_options.sync_interval_ms = config.audit_sync_interval_ms;
   auto service = store::SecretService::Open(service_options, *root_key, nullptr, clock, random);
   if (!service && service.error().code == Code::kSealed && options.root_key) {
     return Fail(Code::kSealed, "store " + config.store + ": the root key " +

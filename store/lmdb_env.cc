@@ -10,7 +10,9 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <climits>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "crypto/base/check.h"
@@ -25,6 +27,9 @@ namespace {
 // reader the remapping protocol of mdb_env_set_mapsize().
 constexpr size_t kMapBytes = size_t{64} << 30;
 constexpr unsigned kReadersMax = 512;
+constexpr size_t kResidentFileBytesMax = size_t{36} << 20;
+// More than any record or envelope has.
+constexpr size_t kRecordBytesMax = size_t{16} << 20;
 
 MDB_txn* AsTxn(void* txn) {
   return static_cast<MDB_txn*>(txn);
@@ -97,6 +102,21 @@ struct Env::Impl {
   Mutex pool_mutex;
   std::vector<MDB_txn*> pool GUARDED_BY(pool_mutex);
 
+  UniqueFd statm;
+
+  // Only page table entries go: the data stays in the page cache, and a reader in the middle faults
+  // it back in.
+  void GiveBackPages() const {
+    std::array<char, 128> text{};
+    if (pread(statm.get(), text.data(), text.size() - 1, 0) <= 0) return;
+    unsigned long from_files = 0;  // Field 3 of /proc/self/statm, in pages.
+    if (std::sscanf(text.data(), "%*u %*u %lu", &from_files) != 1) return;
+    if (map == nullptr || from_files * page_bytes <= kResidentFileBytesMax) return;
+    MDB_envinfo info{};
+    mdb_env_info(env, &info);
+    madvise(const_cast<uint8_t*>(map), (info.me_last_pgno + 1) * page_bytes, MADV_DONTNEED);
+  }
+
   ~Impl() {
     for (MDB_txn* txn : pool) mdb_txn_abort(txn);
     if (env != nullptr) {
@@ -114,6 +134,7 @@ struct Env::Impl {
   bool InsideFile(const MDB_val& value) const {
     MDB_envinfo info{};
     mdb_env_info(env, &info);
+    if (value.mv_size > kRecordBytesMax) return false;
     const auto* begin = static_cast<const uint8_t*>(value.mv_data);
     size_t file_bytes = (info.me_last_pgno + 1) * page_bytes;
     if (begin < map || begin >= map + kMapBytes)
@@ -141,6 +162,28 @@ Status OpenLock(const std::string& directory, UniqueFd& lock) {
         directory + ": the store is in use by another secretfs process; see: secretfs status");
   }
   return {};
+}
+
+// Where the file is mapped: mdb_env_info() tells it only for MDB_FIXEDMAP. Found by path, since on
+// some file systems the device number here is not that of stat(). Null if it is not found; then
+// nothing is given back, and InsideFile() has only the size to go by.
+const uint8_t* FindMap(const std::string& path) {
+  std::unique_ptr<char, decltype(&std::free)> real(realpath(path.c_str(), nullptr), std::free);
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> maps(std::fopen("/proc/self/maps", "re"),
+                                                       std::fclose);
+  if (!maps || !real) return nullptr;
+  std::array<char, PATH_MAX + 128> line{};
+  while (std::fgets(line.data(), line.size(), maps.get()) != nullptr) {
+    uintptr_t begin = 0;
+    int name = 0;
+    std::string_view text = line.data();
+    if (text.ends_with('\n')) text.remove_suffix(1);
+    if (std::sscanf(line.data(), "%lx-%*x %*s %*x %*s %*s %n", &begin, &name) == 1 &&
+        text.substr(static_cast<size_t>(name)) == real.get()) {
+      return reinterpret_cast<const uint8_t*>(begin);
+    }
+  }
+  return nullptr;
 }
 
 }  // namespace
@@ -175,7 +218,8 @@ Result<std::unique_ptr<Env>> Env::Open(const std::string& directory, Mode mode) 
   MDB_stat page{};
   mdb_env_info(impl->env, &info);
   mdb_env_stat(impl->env, &page);
-  impl->map = static_cast<const uint8_t*>(info.me_mapaddr);
+  impl->map = FindMap(directory + "/data.mdb");
+  impl->statm = UniqueFd(open("/proc/self/statm", O_RDONLY | O_CLOEXEC));
   impl->page_bytes = page.ms_psize;
   if (exists && static_cast<size_t>(data.st_size) / page.ms_psize < info.me_last_pgno + 1) {
     return Fail(Code::kCorrupt,
@@ -211,24 +255,10 @@ uint64_t Env::LastTxnId() const {
   return info.me_last_txnid;
 }
 
-void Env::Trim(size_t limit_bytes) {
+void Env::Trim() {
   int dead = 0;
   mdb_reader_check(impl_->env, &dead);
-  // Field 3 of /proc/self/statm: resident pages that are backed by files.
-  std::unique_ptr<std::FILE, int (*)(std::FILE*)> statm(std::fopen("/proc/self/statm", "re"),
-                                                        std::fclose);
-  unsigned long total = 0;
-  unsigned long resident = 0;
-  unsigned long from_files = 0;
-  if (!statm || std::fscanf(statm.get(), "%lu %lu %lu", &total, &resident, &from_files) != 3)
-    return;
-  if (from_files * static_cast<size_t>(sysconf(_SC_PAGESIZE)) <= limit_bytes) return;
-  MDB_envinfo info{};
-  mdb_env_info(impl_->env, &info);
-  // Only page table entries go: the data stays in the page cache, and a reader in the middle faults
-  // it back in.
-  madvise(const_cast<uint8_t*>(impl_->map), (info.me_last_pgno + 1) * impl_->page_bytes,
-          MADV_DONTNEED);
+  impl_->GiveBackPages();
 }
 
 ReadTxn::ReadTxn(Env& env) : env_(env) {

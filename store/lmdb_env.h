@@ -56,10 +56,11 @@ class Env {
   // it stays.
   uint64_t LastTxnId() const;
 
-  // Gives resident pages of the map back to the kernel's page cache when the process has more than
-  // `limit_bytes` of file pages resident, and clears reader slots of dead processes. Call now and
-  // then.
-  void Trim(size_t limit_bytes);
+  // Gives the map's resident pages back to the kernel's page cache when the process has more than
+  // 36 MiB of file pages resident (a fault maps 16 pages at a time, so random reads of a large
+  // store would add up to all of it), and clears reader slots of dead processes. Call each second:
+  // to do it more often would cost more faults than it is worth.
+  void Trim();
 
   const std::string& directory() const;
 

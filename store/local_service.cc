@@ -14,7 +14,6 @@ namespace secretfs::store {
 namespace {
 
 constexpr std::string_view kDefaultKeyAlias = "alias/aws/secretsmanager";
-constexpr size_t kResidentFileBytesMax = 24 << 20;
 
 constexpr std::string_view kCannotFind = "Secrets Manager can't find the specified secret.";
 
@@ -293,7 +292,7 @@ void LocalService::Upkeep() {
   if (Status synced = parts_.trail->Sync(); !synced) {
     Log(LogLevel::kError, synced.error().message);
   }
-  parts_.env->Trim(kResidentFileBytesMax);
+  parts_.env->Trim();
 }
 
 SecretService::Health LocalService::GetHealth() {

@@ -138,7 +138,6 @@ class SecretService {
   struct Options {
     std::string directory;      // The store's.
     AuditTrail::Options audit;  // `directory` empty: <store>/audit.
-    TimeMs sync_interval_ms = 1000;
   };
 
   // Makes a store in `directory` (created if missing, mode 0700; must hold no store). Durable when
