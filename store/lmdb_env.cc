@@ -137,8 +137,8 @@ struct Env::Impl {
     if (value.mv_size > kRecordBytesMax) return false;
     const auto* begin = static_cast<const uint8_t*>(value.mv_data);
     size_t file_bytes = (info.me_last_pgno + 1) * page_bytes;
-    if (begin < map || begin >= map + kMapBytes)
-      return true;  // A dirty page of a write transaction.
+    // Without a map, or outside it: a dirty page of a write transaction, which is ordinary memory.
+    if (map == nullptr || begin < map || begin >= map + kMapBytes) return true;
     return value.mv_size <= file_bytes && begin + value.mv_size <= map + file_bytes;
   }
 };
@@ -178,7 +178,9 @@ const uint8_t* FindMap(const std::string& path) {
     int name = 0;
     std::string_view text = line.data();
     if (text.ends_with('\n')) text.remove_suffix(1);
+    // A mapping without a file has no name behind its blanks.
     if (std::sscanf(line.data(), "%lx-%*x %*s %*x %*s %*s %n", &begin, &name) == 1 &&
+        static_cast<size_t>(name) < text.size() &&
         text.substr(static_cast<size_t>(name)) == real.get()) {
       return reinterpret_cast<const uint8_t*>(begin);
     }

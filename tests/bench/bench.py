@@ -228,9 +228,9 @@ def main():
             busy = mounts[1].resident_mib()
             time.sleep(2)  # The daemon's upkeep comes each second.
             rest = mounts[1].resident_mib()
-            print(f"{options.scale} secrets: ready in {mounts[1].ready_ms:.0f} ms; resident right after")
-            print(f"reading: {busy[0]:.1f} MiB private and {busy[1]:.1f} MiB of page cache; two")
-            print(f"seconds later: {rest[0]:.1f} MiB private and {rest[1]:.1f} MiB of page cache")
+            print(f"{options.scale} secrets: ready in {mounts[1].ready_ms:.0f} ms; resident:")
+            print(f"after reading {busy[0]:.1f} MiB private, {busy[1]:.1f} MiB of page cache;")
+            print(f"2 s later {rest[0]:.1f} MiB private, {rest[1]:.1f} MiB of page cache")
             return
         print(
             f"{options.size} bytes, {options.threads} reader(s), "
