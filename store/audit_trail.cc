@@ -458,6 +458,8 @@ Result<AuditReport> SegmentedTrail::Read(const Visitor& visit) const {
       report.problem = PathOf(index) + ": not an audit segment";
       break;
     }
+    // Segments that were started while this read went on hold later events.
+    if (!first && report.head.sequence >= end.sequence) break;
     ++report.segments;
     AuditHead start = reader.position().head;
     AuditHead expected = first ? AuditHead{} : report.head;

@@ -237,9 +237,16 @@ Result<std::unique_ptr<Env>> Env::Open(const std::string& directory, Mode mode) 
       result = mdb_dbi_open(txn, TableName(static_cast<Table>(i)),
                             mode == Mode::kCreate ? MDB_CREATE : 0, &impl->tables[i]);
     }
-    if (result == 0) result = mdb_txn_commit(txn);
     return result;
   });
+  if (code == 0) {
+    code = Guarded([&] { return mdb_txn_commit(txn); });
+  } else if (txn != nullptr) {
+    Guarded([&] {
+      mdb_txn_abort(txn);
+      return 0;
+    });
+  }
   if (code != 0) return FailLmdb(code == MDB_NOTFOUND ? MDB_CORRUPTED : code, directory, "open");
   return std::unique_ptr<Env>(new Env(std::move(impl)));
 }
@@ -272,11 +279,14 @@ ReadTxn::ReadTxn(Env& env) : env_(env) {
       env.impl_->pool.pop_back();
     }
   }
-  if (txn != nullptr && mdb_txn_renew(txn) != 0) {
+  if (txn != nullptr && Guarded([&] { return mdb_txn_renew(txn); }) != 0) {
     mdb_txn_abort(txn);
     txn = nullptr;
   }
-  if (txn == nullptr && mdb_txn_begin(env.impl_->env, nullptr, MDB_RDONLY, &txn) != 0) return;
+  if (txn == nullptr &&
+      Guarded([&] { return mdb_txn_begin(env.impl_->env, nullptr, MDB_RDONLY, &txn); }) != 0) {
+    return;
+  }
   txn_ = txn;
 }
 
