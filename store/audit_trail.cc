@@ -10,6 +10,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -335,11 +336,10 @@ Status SegmentedTrail::ListSegments() {
     return FailErrno(Code::kUnavailable, "audit directory " + options_.directory, errno);
   }
   for (const auto& entry : std::filesystem::directory_iterator(options_.directory, error)) {
-    unsigned long long index = 0;
-    int end = 0;
     std::string name = entry.path().filename().string();
-    if (std::sscanf(name.c_str(), "%8llu.segment%n", &index, &end) == 1 &&
-        end == static_cast<int>(name.size())) {
+    uint64_t index = 0;
+    auto parsed = std::from_chars(name.data(), name.data() + name.size(), index);
+    if (parsed.ec == std::errc() && PathOf(index) == options_.directory + "/" + name) {
       found_.push_back(index);
     }
   }

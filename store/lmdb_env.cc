@@ -7,9 +7,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <charconv>
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
@@ -109,8 +111,11 @@ struct Env::Impl {
   void GiveBackPages() const {
     std::array<char, 128> text{};
     if (pread(statm.get(), text.data(), text.size() - 1, 0) <= 0) return;
-    unsigned long from_files = 0;  // Field 3 of /proc/self/statm, in pages.
-    if (std::sscanf(text.data(), "%*u %*u %lu", &from_files) != 1) return;
+    // Field 3 of /proc/self/statm, in pages.
+    std::string_view fields = text.data();
+    for (int i = 0; i < 2; ++i) fields.remove_prefix(std::min(fields.find(' ') + 1, fields.size()));
+    size_t from_files = 0;
+    std::from_chars(fields.data(), fields.data() + fields.size(), from_files);
     if (map == nullptr || from_files * page_bytes <= kResidentFileBytesMax) return;
     MDB_envinfo info{};
     mdb_env_info(env, &info);
@@ -174,14 +179,11 @@ const uint8_t* FindMap(const std::string& path) {
   if (!maps || !real) return nullptr;
   std::array<char, PATH_MAX + 128> line{};
   while (std::fgets(line.data(), line.size(), maps.get()) != nullptr) {
-    uintptr_t begin = 0;
-    int name = 0;
     std::string_view text = line.data();
     if (text.ends_with('\n')) text.remove_suffix(1);
-    // A mapping without a file has no name behind its blanks.
-    if (std::sscanf(line.data(), "%lx-%*x %*s %*x %*s %*s %n", &begin, &name) == 1 &&
-        static_cast<size_t>(name) < text.size() &&
-        text.substr(static_cast<size_t>(name)) == real.get()) {
+    uintptr_t begin = 0;
+    std::from_chars(text.data(), text.data() + text.size(), begin, 16);
+    if (begin != 0 && text.ends_with(" " + std::string(real.get()))) {
       return reinterpret_cast<const uint8_t*>(begin);
     }
   }
