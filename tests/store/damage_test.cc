@@ -92,7 +92,7 @@ TEST_F(DamageTest, NoFlippedByteGivesAWrongValueOrACrash) {
   // two meta pages and the first pages, where the tree's structure is, are visited more densely.
   int damaged = 0;
   size_t dense_end = std::min<size_t>(original_.size(), 2 * 4096);
-  for (size_t offset = 0; offset < original_.size(); offset += offset < dense_end ? 13 : 251) {
+  for (size_t offset = 0; offset < original_.size(); offset += offset < dense_end ? 41 : 509) {
     for (uint8_t mask : {uint8_t{0x01}, uint8_t{0x80}}) {
       WriteByte(offset, static_cast<char>(original_[offset] ^ mask));
       damaged += ReadAll() > 0;
