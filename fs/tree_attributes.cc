@@ -45,14 +45,11 @@ Entry Tree::DirectoryEntry(const NodeId& node) const {
   const uint64_t number = node.Encode();
   Entry entry{number, DirectoryAttributes(number, directory_time_),
               options_.directory_entry_seconds, options_.attribute_seconds};
-  // These come and go with labels, versions and values. A name that outlives its directory in the
+  // Paths, labels, versions and values come and go. A name that outlives its directory in the
   // kernel does no harm as long as every stat() of it asks: the answer kStale makes the kernel look
   // the name up again. So the walk through them stays free, and none is ever seen that is not
   // there.
-  if (node.kind == NodeKind::kLabels || node.kind == NodeKind::kVersions ||
-      node.kind == NodeKind::kTripleFirst) {
-    entry.attribute_seconds = 0;
-  }
+  if (node.kind != NodeKind::kRoot && node.kind != NodeKind::kViews) entry.attribute_seconds = 0;
   return entry;
 }
 

@@ -163,6 +163,17 @@ class MountTest(unittest.TestCase):
             for path, ino in known.values():
                 self.assertEqual(os.stat(d.path(path)).st_ino, ino)
 
+    def test_stat_of_a_directory_that_was_removed_and_made_again_is_of_the_new_one(self):
+        d = self.daemon
+        d.put("again/stays", "its parent is not made again")
+        for value in ("one", "two", "three"):
+            d.put("again/y", value)
+            # The first could be of what the kernel remembers, the second never is.
+            seen = os.stat(d.path("again/y")).st_ino
+            with os.scandir(d.path("again")) as entries:
+                self.assertEqual(seen, {e.name: e.inode() for e in entries}["y"])
+            d.run("rm", "again/y", "--force")
+
     def test_the_directory_of_a_secret_that_was_removed_and_made_again_works_at_once(self):
         d = self.daemon
         for value in ("one", "two", "three"):

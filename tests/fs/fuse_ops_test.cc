@@ -141,7 +141,8 @@ TEST_F(FuseOpsTest, LookupRepliesWithTheEntry) {
   EXPECT_EQ(request.entry->generation, 0u);
   EXPECT_EQ(request.entry->attr.st_mode, mode_t{S_IFDIR | 0555});
   EXPECT_EQ(request.entry->entry_timeout, 60);
-  EXPECT_EQ(request.entry->attr_timeout, 1);
+  EXPECT_EQ(request.entry->attr_timeout, 0);
+  EXPECT_EQ(Call(kOwner, operations_.lookup, kRootNode, "_views").entry->attr_timeout, 1);
 }
 
 TEST_F(FuseOpsTest, AnAbsentNameIsAnErrorAndNeverANegativeEntry) {
