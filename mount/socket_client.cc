@@ -130,9 +130,12 @@ Result<SocketAnswer> PostToSocket(const std::string& path, const std::string& ta
       "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: " + std::string(kAwsJsonType) +
       "\r\nX-Amz-Target: " + target + "\r\nContent-Length: " + std::to_string(body.size()) +
       "\r\nConnection: close\r\n\r\n";
-  TRY(SendAll(fd, AsBytes(head)));
-  TRY(SendAll(fd, body.Reveal()));
-  return ReadAnswer(fd);
+  Status sent = SendAll(fd, AsBytes(head));
+  if (sent) sent = SendAll(fd, body.Reveal());
+  // A server may answer and close before it has read everything: its reason is worth more than ours.
+  auto answer = ReadAnswer(fd);
+  if (!answer && !sent) return std::unexpected(std::move(sent).error());
+  return answer;
 }
 
 }  // namespace secretfs::mount

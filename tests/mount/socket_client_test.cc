@@ -23,18 +23,20 @@ TEST(SocketClientTest, SaysThatNobodyAnswersAndWhatToDo) {
                                         "mount");
 }
 
-// A server that answers every connection with `bytes` and closes.
+// A server that answers one connection with `bytes` and closes, having read what came at once or
+// nothing.
 class RawServer {
  public:
-  RawServer(const std::string& path, std::string bytes) : bytes_(std::move(bytes)) {
+  RawServer(const std::string& path, std::string bytes, bool reads = true)
+      : bytes_(std::move(bytes)) {
     socket_ = *ListenSocket::Open(path);
-    thread_ = std::jthread([this] {
+    thread_ = std::jthread([this, reads] {
       const UniqueFd listener = socket_->TakeDescriptor();
       pollfd waiting{listener.get(), POLLIN, 0};
       poll(&waiting, 1, -1);
       const UniqueFd fd(accept(listener.get(), nullptr, nullptr));
       char request[4096];
-      CHECK(recv(fd.get(), request, sizeof request, 0) > 0);
+      if (reads) CHECK(recv(fd.get(), request, sizeof request, 0) > 0);
       CHECK(send(fd.get(), bytes_.data(), bytes_.size(), MSG_NOSIGNAL) >= 0);
     });
   }
@@ -68,6 +70,15 @@ TEST(SocketClientTest, ReadsAnAnswerWhateverTheCaseOfItsHeaders) {
   ASSERT_TRUE(answer) << answer.error().message;
   EXPECT_EQ(answer->status, 400);
   EXPECT_EQ(AsText(answer->body.Reveal()), "abc");
+}
+
+TEST(SocketClientTest, ReadsTheAnswerOfServerThatDoesNotWaitForTheWholeRequest) {
+  const testing::TempDirectory directory;
+  const RawServer server(directory / "s", "HTTP/1.1 413 Large\r\nContent-Length: 3\r\n\r\nabc",
+                         /*reads=*/false);
+  const auto answer = PostToSocket(directory / "s", "t", crypto::SecretBuffer(1 << 20));
+  ASSERT_TRUE(answer) << answer.error().message;
+  EXPECT_EQ(answer->status, 413);
 }
 
 }  // namespace
