@@ -8,6 +8,7 @@
 #include <charconv>
 #include <memory>
 
+#include "crypto/base/log.h"
 #include "fs/fuse_mount.h"
 #include "mount/cli_verbs.h"
 #include "mount/daemon.h"
@@ -71,6 +72,8 @@ Result<std::optional<crypto::RootKeySource>> RootKeyPlace(const MountOptions& op
 Status ServeInForeground(Cli& cli, const MountOptions& options) {
   Readiness readiness(AdoptDescriptor(options.ready_fd));
   UniqueFd passphrase = AdoptDescriptor(options.passphrase_fd);
+  static const SystemClock log_clock;
+  if (options.ready_fd >= 0) StampLog(log_clock);
   // A daemon of its own must not keep the directory busy that it was started in.
   if (options.ready_fd >= 0 && chdir("/") != 0) {
     return FailErrno(Code::kUnavailable, "change to the directory /", errno);

@@ -132,7 +132,8 @@ Result<SocketAnswer> PostToSocket(const std::string& path, const std::string& ta
       "\r\nConnection: close\r\n\r\n";
   Status sent = SendAll(fd, AsBytes(head));
   if (sent) sent = SendAll(fd, body.Reveal());
-  // A server may answer and close before it has read everything: its reason is worth more than ours.
+  // A server may answer and close before it has read everything: its reason is worth more than
+  // ours.
   auto answer = ReadAnswer(fd);
   if (!answer && !sent) return std::unexpected(std::move(sent).error());
   return answer;

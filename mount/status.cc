@@ -2,9 +2,6 @@
 
 #include <unistd.h>
 
-#include <array>
-#include <ctime>
-
 #include "crypto/base/log.h"
 #include "crypto/secret_memory.h"
 #include "store/json_object.h"
@@ -44,15 +41,6 @@ class ObjectText {
 
 std::string_view BuildVersion() {
   return SECRETFS_VERSION;
-}
-
-std::string FormatTime(TimeMs at) {
-  const std::time_t seconds = at / 1000;
-  std::tm parts{};
-  gmtime_r(&seconds, &parts);
-  std::array<char, 32> text{};
-  const size_t size = std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return std::string(text.data(), size);
 }
 
 StatusReporter::StatusReporter(store::SecretService& service, std::string mountpoint,

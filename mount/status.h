@@ -12,9 +12,6 @@ namespace secretfs::mount {
 // The version of this build, "0.1.0".
 std::string_view BuildVersion();
 
-// "2026-01-02T03:04:05Z"
-std::string FormatTime(TimeMs at);
-
 // The daemon's health as one JSON object, which `_status` and `secretfs status` show to everybody
 // who asks: numbers and places, no secret's name. Built at most once a second, however often it is
 // read. Thread-safe.

@@ -2,7 +2,6 @@
 
 #include <array>
 #include <cstdio>
-#include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "crypto/kdf.h"
@@ -48,16 +47,6 @@ Json Metadata(const Secret& secret, const Realm& realm, const char* versions_mem
   if (!versions.empty()) out[versions_member] = std::move(versions);
   out["CreatedDate"] = Seconds(secret.created_at);
   return out;
-}
-
-// "2026-01-02T03:04:05Z"
-std::string IsoTime(TimeMs at) {
-  std::time_t seconds = at / 1000;
-  std::tm parts{};
-  gmtime_r(&seconds, &parts);
-  std::array<char, 32> text{};
-  std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text.data();
 }
 
 // A UUID that names the event: the chain gives events numbers, CloudTrail's shape wants ids.
@@ -122,7 +111,7 @@ std::string AuditEventJson(const AuditEvent& event, uint64_t sequence, const Rea
   Json out;
   out["eventVersion"] = "1.08";
   out["userIdentity"] = UserIdentity(event, realm);
-  out["eventTime"] = IsoTime(event.at);
+  out["eventTime"] = FormatTime(event.at);
   out["eventSource"] = ActionSource(event.action);
   out["eventName"] = ActionName(event.action);
   out["awsRegion"] = realm.region;

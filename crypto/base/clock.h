@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace secretfs {
 
@@ -8,6 +9,9 @@ namespace secretfs {
 using TimeMs = int64_t;
 
 inline constexpr TimeMs kMsPerDay = 24LL * 60 * 60 * 1000;
+
+// "2026-01-02T03:04:05Z"
+std::string FormatTime(TimeMs at);
 
 // The wall clock as a constructor argument, so that tests own the time. Implementations are
 // thread-safe.

@@ -10,6 +10,7 @@ namespace secretfs {
 namespace {
 
 std::atomic<uint64_t> lines_dropped{0};
+std::atomic<const Clock*> line_clock{nullptr};
 
 const char* Prefix(LogLevel level) {
   switch (level) {
@@ -26,7 +27,11 @@ const char* Prefix(LogLevel level) {
 }  // namespace
 
 void Log(LogLevel level, std::string_view text) {
-  std::string line = Prefix(level);
+  std::string line;
+  if (const Clock* clock = line_clock.load(std::memory_order_acquire)) {
+    line = FormatTime(clock->NowMs()) + " ";
+  }
+  line.append(Prefix(level));
   line.append(text);
   line.push_back('\n');
   // A pipe that polls writable takes PIPE_BUF bytes without blocking; a longer line may wait, so it
@@ -41,6 +46,10 @@ void Log(LogLevel level, std::string_view text) {
       write(STDERR_FILENO, line.data(), line.size()) < 0) {
     lines_dropped.fetch_add(1, std::memory_order_relaxed);
   }
+}
+
+void StampLog(const Clock& clock) {
+  line_clock.store(&clock, std::memory_order_release);
 }
 
 uint64_t LogLinesDropped() {

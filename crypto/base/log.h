@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "crypto/base/clock.h"
+
 namespace secretfs {
 
 enum class LogLevel : uint8_t { kInfo, kWarning, kError };
@@ -11,6 +13,10 @@ enum class LogLevel : uint8_t { kInfo, kWarning, kError };
 // reader costs the line, never a request thread (the number of lost lines is LogLinesDropped()).
 // `text` holds names and reasons only; never a value, a key or a token. Thread-safe.
 void Log(LogLevel level, std::string_view text);
+
+// From now on every line begins with the time: for a file, where nobody else notes it. `clock` must
+// outlive the process's last line.
+void StampLog(const Clock& clock);
 
 uint64_t LogLinesDropped();
 

@@ -183,6 +183,10 @@ class MountTest(unittest.TestCase):
             with self.assertRaises(FileNotFoundError):
                 os.stat(d.path("again/x/_value"))
 
+    def test_the_log_says_when(self):
+        with open(os.path.join(self.daemon.store, "daemon.log"), encoding="utf-8") as log:
+            self.assertRegex(log.readline(), r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ secretfs: store ")
+
     def test_another_uid_reads_nothing_and_is_recorded(self):
         d = self.daemon
         script = """
