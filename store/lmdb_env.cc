@@ -88,8 +88,9 @@ void OnAssertion(MDB_env*, const char* message) {
 
 const char* TableName(Table table) {
   static constexpr std::array<const char*, kTableCount> kNames = {
-      "meta",        "dirents",   "paths",     "secrets", "versions",  "values", "selectors",
-      "label_names", "key_names", "key_slots", "changes", "deletions", "outbox", "kms_keys"};
+      "meta",    "dirents",   "paths",       "secrets",   "versions",
+      "values",  "selectors", "label_names", "key_names", "key_slots",
+      "changes", "deletions", "outbox",      "kms_keys",  "generations"};
   return kNames[static_cast<size_t>(table)];
 }
 

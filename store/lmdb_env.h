@@ -27,8 +27,9 @@ enum class Table : uint8_t {
   kDeletions,
   kOutbox,
   kKmsKeys,
+  kGenerations,
 };
-inline constexpr int kTableCount = 14;
+inline constexpr int kTableCount = 15;
 const char* TableName(Table table);
 
 // The only LMDB environment of the process (lmdb.h: never open one twice). Settings: MDB_NOTLS,

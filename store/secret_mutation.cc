@@ -92,7 +92,10 @@ Status SecretStore::Mutation::PutSecret(Secret& secret) {
               {}));
     }
   }
-  return Put(Table::kSecrets, TableKey(secret.path), EncodeSecret(secret));
+  const Bytes generation = ByteWriter().U64(txn_->reader().txn_id()).Take();
+  TRY(Put(Table::kGenerations, TableKey(secret.path), generation));
+  return Put(Table::kSecrets, TableKey(secret.path),
+             ByteWriter().Raw(generation).Raw(EncodeSecret(secret)).Take());
 }
 
 Status SecretStore::Mutation::PutVersion(SelectorId number, PathId path,
@@ -123,6 +126,7 @@ Status SecretStore::Mutation::RemoveSecret(const Secret& secret) {
     TRY(txn_->Delete(Table::kDeletions,
                      TableKey(static_cast<uint64_t>(*secret.deletion_at), secret.path)));
   }
+  TRY(txn_->Delete(Table::kGenerations, TableKey(secret.path)));
   TRY_ASSIGN(bool removed, txn_->Delete(Table::kSecrets, TableKey(secret.path)));
   if (removed) --counters_.secrets;
   return PruneEmptyPaths(secret.path);

@@ -46,6 +46,8 @@ class SnapshotCache {
   std::array<Mutex, kCacheLocks> locks_;
 };
 
+constexpr size_t kGenerationBytes = sizeof(uint64_t);
+
 }  // namespace
 
 struct SecretStore::Caches {
@@ -195,11 +197,24 @@ Status SecretStore::ListChildren(PathId parent, uint64_t after, const ChildVisit
 // --- secrets
 
 Result<std::optional<Secret>> SecretStore::ReadSecret(const ReadTxn& txn, PathId path) const {
-  TRY_ASSIGN(std::optional<Bytes> bytes, GetRecord(txn, Table::kSecrets, TableKey(path)));
-  if (!bytes) return std::optional<Secret>();
-  TRY_ASSIGN(Secret secret, DecodeSecret(*bytes));
-  secret.arn = SecretArn(realm_, secret.name, secret.arn_suffix);
+  TRY_ASSIGN(std::optional<Bytes> sealed, txn.Get(Table::kSecrets, TableKey(path)));
+  if (!sealed) return std::optional<Secret>();
+  TRY_ASSIGN(Secret secret, OpenSecret(txn, path, *sealed));
   return std::optional<Secret>(std::move(secret));
+}
+
+Result<Secret> SecretStore::OpenSecret(const ReadTxn& txn, PathId path, ByteSpan sealed) const {
+  TRY_ASSIGN(Bytes bytes, OpenRecord(Table::kSecrets, TableKey(path), sealed));
+  TRY_ASSIGN(std::optional<Bytes> newest, GetRecord(txn, Table::kGenerations, TableKey(path)));
+  const ByteSpan generation = ByteSpan(bytes).first(std::min(bytes.size(), kGenerationBytes));
+  if (!newest || !std::ranges::equal(*newest, generation)) {
+    return Fail(Code::kCorrupt, "store " + env_.directory() +
+                                    ": the record of a secret is not its newest; restore the "
+                                    "store from a backup");
+  }
+  TRY_ASSIGN(Secret secret, DecodeSecret(ByteSpan(bytes).subspan(generation.size())));
+  secret.arn = SecretArn(realm_, secret.name, secret.arn_suffix);
+  return secret;
 }
 
 Result<SecretPtr> SecretStore::Load(PathId path) const {
@@ -233,9 +248,7 @@ Status SecretStore::ListSecrets(PathId after,
   ReadTxn txn(env_);
   return txn.Scan(Table::kSecrets, TableKey(after + 1),
                   [&](ByteSpan key, ByteSpan sealed) -> Result<bool> {
-                    TRY_ASSIGN(Bytes bytes, OpenRecord(Table::kSecrets, key, sealed));
-                    TRY_ASSIGN(Secret secret, DecodeSecret(bytes));
-                    secret.arn = SecretArn(realm_, secret.name, secret.arn_suffix);
+                    TRY_ASSIGN(Secret secret, OpenSecret(txn, ByteReader(key).U64(), sealed));
                     return visit(secret);
                   });
 }

@@ -155,6 +155,9 @@ class SecretStore {
                                                std::string_view component) const;
   Result<std::optional<PathId>> WalkPath(const ReadTxn& txn, const SecretName& name) const;
   Result<std::optional<Secret>> ReadSecret(const ReadTxn& txn, PathId path) const;
+  // Of a sealed record of kSecrets. Errors: kCorrupt, also for a record that is intact but not the
+  // path's newest.
+  Result<Secret> OpenSecret(const ReadTxn& txn, PathId path, ByteSpan sealed) const;
   Result<Counters> ReadCounters(const ReadTxn& txn) const;
   uint64_t NameHash(Table table, uint64_t scope, std::string_view text) const;
   Bytes KeySlotKey(std::string_view key) const;

@@ -1,6 +1,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "crypto/base/bytes.h"
 #include "crypto/base/check.h"
 #include "store/secret_name.h"
 

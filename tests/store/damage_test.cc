@@ -104,6 +104,27 @@ TEST_F(DamageTest, NoFlippedByteGivesAWrongValueOrACrash) {
   EXPECT_GT(damaged, 20);
 }
 
+// Pages that are free now still hold older records, each of them intact. One changed byte of a
+// table's entry in the directory of tables is enough to bring such a page back.
+TEST_F(DamageTest, AnOlderPageInPlaceOfATablesRootIsRefused) {
+  constexpr size_t kPageBytes = 4096;
+  constexpr size_t kRootOffset = 40;  // Of md_root in lmdb's MDB_db, which follows the name.
+  const std::string table = TableName(Table::kSecrets);
+  int damaged = 0;
+  for (size_t at = original_.find(table); at != std::string::npos;
+       at = original_.find(table, at + 1)) {
+    const size_t root = at + table.size() + kRootOffset;
+    if (root >= original_.size()) break;
+    for (size_t page = 2; page < std::min<size_t>(original_.size() / kPageBytes, 256); ++page) {
+      WriteByte(root, static_cast<char>(page));
+      damaged += ReadAll() > 0;
+      WriteByte(root, original_[root]);
+      ASSERT_FALSE(HasFailure()) << "page " << page << " as root, written at byte " << root;
+    }
+  }
+  EXPECT_GT(damaged, 0);
+}
+
 TEST_F(DamageTest, ATruncatedFileIsAnError) {
   for (size_t size = 0; size < original_.size(); size += 4096 * 3 + 17) {
     std::filesystem::resize_file(store_.data_file(), size);
