@@ -171,7 +171,8 @@ class Tree {
   std::string StatusText(bool may_be_older);
 
   // tree_directory.cc
-  Status ListRoot(Listing& listing, uint64_t handle);
+  Status CheckMayGoOn(const store::Caller& caller, const NodeId& directory);
+  Status ListRoot(Listing& listing);
   void AddMembers(Listing& listing, const NodeId& directory, const Located& located);
   Status ListPath(Listing& listing, const NodeId& node);
   Status ListChildren(Listing& listing, store::PathId parent);

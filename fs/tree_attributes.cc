@@ -90,10 +90,10 @@ Tree::FileFacts Tree::TripleFacts(const Located& located, uint64_t size) const {
 
 bool Tree::MaySee(const store::Caller& caller, const NodeId& node,
                   const store::Secret& secret) const {
-  if (node.kind == NodeKind::kMeta || node.member == Member::kVersionId) {
-    return service_.MayDescribe(caller.principal, secret);
-  }
-  return service_.MayRead(caller.principal, secret);
+  const bool is_metadata = node.kind == NodeKind::kMeta || node.member == Member::kVersionId;
+  return service_.May(caller.principal,
+                      is_metadata ? store::Action::kDescribeSecret : store::Action::kGetSecretValue,
+                      secret);
 }
 
 bool Tree::MovedLately(const Located& located, TimeMs now) const {

@@ -37,9 +37,6 @@ enum Fixed : uint64_t {
 // Added to a number that is at least 1.
 constexpr uint64_t kFirstFree = 15;
 
-// Handle of the root for a caller that may not list it.
-constexpr uint64_t kMayNotList = 1;
-
 uint64_t CursorOf(const store::Label& label) {
   if (label.name == store::kCurrent) return kCurrentLabel;
   if (label.name == store::kPending) return kPendingLabel;
@@ -109,8 +106,8 @@ Result<uint64_t> Tree::OpenDirectory(const store::Caller& caller, uint64_t node)
   if (id->kind == NodeKind::kViews) return 0;
   if (id->kind == NodeKind::kRoot) {
     const Status listed = service_.OpenPrefix(caller, store::kRootPath);
-    if (listed) return 0;
-    if (listed.error().code == Code::kPermissionDenied) return kMayNotList;
+    // Everyone sees secretfs's own files; ListRoot() asks again for the secrets.
+    if (listed || listed.error().code == Code::kPermissionDenied) return 0;
     return std::unexpected(listed.error());
   }
   if (id->kind == NodeKind::kPath) {
@@ -127,14 +124,40 @@ Result<uint64_t> Tree::OpenDirectory(const store::Caller& caller, uint64_t node)
   return keys ? ValueHandle{located.version->number, 0}.Encode() : 0;
 }
 
+// A descriptor may be handed on, and rules may change: what OPENDIR decided is decided again. Only
+// a refusal is worth an event.
+Status Tree::CheckMayGoOn(const store::Caller& caller, const NodeId& directory) {
+  switch (directory.kind) {
+    case NodeKind::kPath:
+      if (service_.MayListSecrets(caller.principal)) return {};
+      return service_.OpenPrefix(caller, directory.id);
+    case NodeKind::kLabels:
+    case NodeKind::kVersions:
+    case NodeKind::kTripleFirst: {
+      TRY_ASSIGN(const auto located, LocateSecret(directory));
+      const auto action = directory.member == Member::kKeys ? store::Action::kGetSecretValue
+                                                            : store::Action::kListSecretVersionIds;
+      if (service_.May(caller.principal, action, *located.secret)) return {};
+      return service_.OpenMetadata(caller, *located.secret, action);
+    }
+    case NodeKind::kRoot:  // Lists less to some, and asks for that itself.
+    case NodeKind::kViews:
+    case NodeKind::kStatus:
+    case NodeKind::kMeta:
+      break;
+  }
+  return {};
+}
+
 Status Tree::ReadDirectory(const store::Caller& caller, uint64_t node, const DirectoryRead& read,
                            const EmitEntry& emit) {
   const auto id = NodeId::Decode(node);
   if (!id) return Fail(Code::kStale, "node " + std::to_string(node) + " is unknown");
   Listing listing(*this, caller, read, emit);
+  TRY(CheckMayGoOn(caller, *id));
   switch (id->kind) {
     case NodeKind::kRoot:
-      return ListRoot(listing, read.handle);
+      return ListRoot(listing);
     case NodeKind::kViews:
       listing.AddDots(node, NodeId{}.Encode());
       return {};
@@ -155,13 +178,13 @@ Status Tree::ReadDirectory(const store::Caller& caller, uint64_t node, const Dir
   return Fail(Code::kInvalidArgument, "not a directory");
 }
 
-Status Tree::ListRoot(Listing& listing, uint64_t handle) {
+Status Tree::ListRoot(Listing& listing) {
   const uint64_t root = NodeId{}.Encode();
   listing.AddDots(root, root);
   const NodeId status{.kind = NodeKind::kStatus};
   listing.AddFile(kStatus, "_status", status, [&] { return StatusEntry(); });
   listing.AddDirectory(kViews, "_views", {.kind = NodeKind::kViews});
-  if (handle == kMayNotList) return {};
+  if (!service_.MayListSecrets(listing.caller().principal)) return {};
   return ListChildren(listing, store::kRootPath);
 }
 
@@ -252,8 +275,6 @@ Status Tree::ListKeys(Listing& listing, const NodeId& node, uint64_t handle) {
   TRY_ASSIGN(auto located, LocateSecret(node));
   const store::Secret& secret = *located.secret;
   const store::Caller& caller = listing.caller();
-  const bool visible = MaySee(caller, node, secret);
-  if (!visible) TRY(service_.OpenMetadata(caller, secret, store::Action::kGetSecretValue));
 
   // One listing is of one version, though the label moves meanwhile.
   const store::Version* current = located.version;
@@ -277,7 +298,7 @@ Status Tree::ListKeys(Listing& listing, const NodeId& node, uint64_t handle) {
     file.key = key.slot;
     listing.AddFile(cursor, name, file, [&] {
       const FileFacts facts = TripleFacts(located, key.size_bytes);
-      return FileEntry(caller, file, visible ? &facts : nullptr, caching);
+      return FileEntry(caller, file, &facts, caching);
     });
     if (listing.full()) break;
   }

@@ -85,7 +85,9 @@ Result<std::vector<std::string>> Tree::ListXattr(const store::Caller& caller, ui
   const auto located = Locate(*id);
   if (!located && located.error().code == Code::kStale && id->kind == NodeKind::kPath) return names;
   if (!located) return std::unexpected(located.error());
-  if (!service_.MayDescribe(caller.principal, *located->secret)) return names;
+  if (!service_.May(caller.principal, store::Action::kDescribeSecret, *located->secret)) {
+    return names;
+  }
   for (const NamedAttribute& named : kAttributes) {
     if (named.of_version && located->version == nullptr) continue;
     names.push_back(std::string(kPrefix).append(named.name));

@@ -1,5 +1,6 @@
 #include "mount/aws_json.h"
 
+#include <algorithm>
 #include <array>
 #include <cctype>
 #include <cmath>
@@ -16,6 +17,12 @@ constexpr std::string_view kSecretBinary = "SecretBinary";
 // Proof of a rotation session: as good as a password while the rotation lasts. No operation here
 // reads it.
 constexpr std::string_view kRotationToken = "RotationToken";
+
+// AWS's messages name members in lowerCamelCase.
+std::string MemberPath(std::string name) {
+  name[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(name[0])));
+  return name;
+}
 
 bool IsNull(ByteSpan text) {
   return AsText(text) == "null";
@@ -100,23 +107,44 @@ void MemberReader::FailOnType(const std::string& name, const char* expected) {
 
 void MemberReader::FailOnMissing(const char* name) {
   if (failed()) return;
-  std::string path = name;
-  path[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(path[0])));
-  problem_ = "1 validation error detected: Value null at '" + path +
+  problem_ = "1 validation error detected: Value null at '" + MemberPath(name) +
              "' failed to satisfy constraint: Member must not be null";
 }
 
-std::string MemberReader::RequiredText(const char* name) {
-  if (!Has(name)) FailOnMissing(name);
-  return Text(name).value_or("");
+// AWS repeats the value; one that is too long is left out, as AWS does with sensitive ones.
+void MemberReader::CheckLength(const char* name, const std::string& text,
+                               const LengthLimits& limits) {
+  const auto is_start = [](char byte) { return (static_cast<uint8_t>(byte) & 0xC0) != 0x80; };
+  if (failed() ||
+      static_cast<size_t>(std::ranges::count_if(text, is_start)) <= limits.characters_max) {
+    return;
+  }
+  problem_ = "1 validation error detected: Value at '" + MemberPath(name) +
+             "' failed to satisfy constraint: Member must have length less than or equal to " +
+             std::to_string(limits.characters_max);
 }
 
-std::optional<std::string> MemberReader::Text(const char* name) {
+void MemberReader::CheckItems(const char* name, const Json& list, const LengthLimits& limits) {
+  if (failed() || list.size() <= limits.items_max) return;
+  problem_ = "1 validation error detected: Value at '" + MemberPath(name) +
+             "' failed to satisfy constraint: Member must have length less than or equal to " +
+             std::to_string(limits.items_max);
+}
+
+std::string MemberReader::RequiredText(const char* name, const LengthLimits& limits) {
+  Require(name);
+  return Text(name, limits).value_or("");
+}
+
+std::optional<std::string> MemberReader::Text(const char* name, const LengthLimits& limits) {
   const Json* member = Find(name);
   if (member == nullptr) return std::nullopt;
-  if (member->is_string()) return member->get<std::string>();
-  FailOnType(name, "a string");
-  return std::nullopt;
+  if (!member->is_string()) {
+    FailOnType(name, "a string");
+    return std::nullopt;
+  }
+  CheckLength(name, member->get_ref<const std::string&>(), limits);
+  return member->get<std::string>();
 }
 
 std::optional<int64_t> MemberReader::Integer(const char* name) {
@@ -138,16 +166,18 @@ bool MemberReader::Flag(const char* name) {
   return false;
 }
 
-std::vector<std::string> MemberReader::TextList(const char* name) {
+std::vector<std::string> MemberReader::TextList(const char* name, const LengthLimits& limits) {
   std::vector<std::string> texts;
   const Json* member = Find(name);
   if (member == nullptr) return texts;
   if (!member->is_array()) FailOnType(name, "a list of strings");
+  CheckItems(name, *member, limits);
   for (const Json& item : *member) {
     if (!item.is_string()) {
       FailOnType(name, "a list of strings");
       return {};
     }
+    CheckLength(name, item.get_ref<const std::string&>(), limits);
     texts.push_back(item.get<std::string>());
   }
   return texts;
@@ -158,6 +188,7 @@ std::map<std::string, std::string> MemberReader::Tags(const char* name) {
   const Json* member = Find(name);
   if (member == nullptr) return tags;
   if (!member->is_array()) FailOnType(name, "a list of tags");
+  CheckItems(name, *member, {});
   for (const Json& item : *member) {
     const auto text = [&](const char* key) {
       const auto found = item.is_object() ? item.find(key) : item.end();

@@ -38,26 +38,36 @@ std::string ToText(const Json& json);
 double SecondsOf(TimeMs at);
 TimeMs TimeOf(const Json& seconds);
 
-// Takes typed members out of a request. The first one that is missing or of the wrong type makes
-// the reader fail for good and later reads give defaults, so an operation reads all it needs and
-// checks failed() once. A null counts as absent, as in AWS; members nobody asks for are ignored,
-// because new SDKs add some.
+// How long AWS's model lets a text be, in characters, and a list, in items (aws-semantics 3).
+struct LengthLimits {
+  size_t characters_max = 2048;
+  size_t items_max = 100;
+};
+
+// Takes typed members out of a request. The first one that is missing, of the wrong type or too
+// long makes the reader fail for good and later reads give defaults, so an operation reads all it
+// needs and checks failed() once. A null counts as absent, as in AWS; members nobody asks for are
+// ignored, because new SDKs add some.
 class MemberReader {
  public:
   // `members` must outlive the reader.
   explicit MemberReader(const Json& members) : members_(members) {}
 
   bool Has(const char* name) const { return Find(name) != nullptr; }
-  std::string RequiredText(const char* name);
-  std::optional<std::string> Text(const char* name);
+  void Require(const char* name) {
+    if (!Has(name)) FailOnMissing(name);
+  }
+  std::string RequiredText(const char* name, const LengthLimits& limits = {});
+  std::optional<std::string> Text(const char* name, const LengthLimits& limits = {});
   std::optional<int64_t> Integer(const char* name);
   bool Flag(const char* name);
-  std::vector<std::string> TextList(const char* name);
+  std::vector<std::string> TextList(const char* name, const LengthLimits& limits = {});
   // [{"Key": ..., "Value": ...}, ...]
   std::map<std::string, std::string> Tags(const char* name);
 
   bool failed() const { return !problem_.empty(); }
-  // For a missing member AWS's ValidationException, for a wrong type its SerializationException.
+  // For a missing or too long member AWS's ValidationException, for a wrong type its
+  // SerializationException.
   bool wrong_type() const { return wrong_type_; }
   const std::string& problem() const { return problem_; }
 
@@ -65,6 +75,8 @@ class MemberReader {
   const Json* Find(const char* name) const;
   void FailOnType(const std::string& name, const char* expected);
   void FailOnMissing(const char* name);
+  void CheckLength(const char* name, const std::string& text, const LengthLimits& limits);
+  void CheckItems(const char* name, const Json& list, const LengthLimits& limits);
 
   const Json& members_;
   std::string problem_;

@@ -11,6 +11,10 @@ namespace {
 
 constexpr std::string_view kDefaultKeyAlias = "alias/aws/secretsmanager";
 constexpr int64_t kMaxResultsDefault = 100;
+constexpr LengthLimits kNameLimits{.characters_max = 512};
+constexpr LengthLimits kTokenLimits{.characters_max = 64};
+constexpr LengthLimits kLabelLimits{.characters_max = 256, .items_max = 20};
+constexpr LengthLimits kPageTokenLimits{.characters_max = 4096};
 
 std::unexpected<AwsFailure> Refuse(Code code, std::string message) {
   return std::unexpected(AwsFailure(Error{code, std::move(message)}));
@@ -92,12 +96,13 @@ std::string NamePrefix(const Json& members, std::string& problem) {
 
 AwsOutcome AwsEndpoint::CreateSecret(AwsCall& call) {
   MemberReader in(call.message.members);
-  store::CreateRequest request{.name = in.RequiredText("Name"),
-                               .client_request_token = in.Text("ClientRequestToken").value_or(""),
-                               .description = in.Text("Description").value_or(""),
-                               .value = std::nullopt,
-                               .tags = in.Tags("Tags"),
-                               .request_id = call.request_id};
+  store::CreateRequest request{
+      .name = in.RequiredText("Name", kNameLimits),
+      .client_request_token = in.Text("ClientRequestToken", kTokenLimits).value_or(""),
+      .description = in.Text("Description").value_or(""),
+      .value = std::nullopt,
+      .tags = in.Tags("Tags"),
+      .request_id = call.request_id};
   if (auto failure = CheckWrite(in)) return std::unexpected(*std::move(failure));
   TRY_ASSIGN(request.value, TakeValue(call.message));
   TRY_ASSIGN(const auto written, service_.CreateSecret(call.caller, std::move(request)));
@@ -106,12 +111,13 @@ AwsOutcome AwsEndpoint::CreateSecret(AwsCall& call) {
 
 AwsOutcome AwsEndpoint::PutSecretValue(AwsCall& call) {
   MemberReader in(call.message.members);
-  store::PutRequest request{.secret_id = in.RequiredText("SecretId"),
-                            .client_request_token = in.Text("ClientRequestToken").value_or(""),
-                            .value = {},
-                            .version_stages = in.TextList("VersionStages"),
-                            .if_version = in.Text("IfVersionId"),
-                            .request_id = call.request_id};
+  store::PutRequest request{
+      .secret_id = in.RequiredText("SecretId"),
+      .client_request_token = in.Text("ClientRequestToken", kTokenLimits).value_or(""),
+      .value = {},
+      .version_stages = in.TextList("VersionStages", kLabelLimits),
+      .if_version = in.Text("IfVersionId", kTokenLimits),
+      .request_id = call.request_id};
   if (auto failure = CheckWrite(in)) return std::unexpected(*std::move(failure));
   TRY_ASSIGN(auto value, TakeValue(call.message));
   if (value) request.value = *std::move(value);
@@ -121,11 +127,12 @@ AwsOutcome AwsEndpoint::PutSecretValue(AwsCall& call) {
 
 AwsOutcome AwsEndpoint::UpdateSecret(AwsCall& call) {
   MemberReader in(call.message.members);
-  store::UpdateRequest request{.secret_id = in.RequiredText("SecretId"),
-                               .client_request_token = in.Text("ClientRequestToken").value_or(""),
-                               .description = in.Text("Description"),
-                               .value = std::nullopt,
-                               .request_id = call.request_id};
+  store::UpdateRequest request{
+      .secret_id = in.RequiredText("SecretId"),
+      .client_request_token = in.Text("ClientRequestToken", kTokenLimits).value_or(""),
+      .description = in.Text("Description"),
+      .value = std::nullopt,
+      .request_id = call.request_id};
   if (auto failure = CheckWrite(in)) return std::unexpected(*std::move(failure));
   TRY_ASSIGN(request.value, TakeValue(call.message));
   TRY_ASSIGN(const auto written, service_.UpdateSecret(call.caller, std::move(request)));
@@ -135,7 +142,8 @@ AwsOutcome AwsEndpoint::UpdateSecret(AwsCall& call) {
 AwsOutcome AwsEndpoint::GetSecretValue(AwsCall& call) {
   MemberReader in(call.message.members);
   const std::string secret_id = in.RequiredText("SecretId");
-  const store::VersionSelector selector{in.Text("VersionId"), in.Text("VersionStage")};
+  const store::VersionSelector selector{in.Text("VersionId", kTokenLimits),
+                                        in.Text("VersionStage", kLabelLimits)};
   if (in.failed()) return RefuseMember(in);
   TRY_ASSIGN(const store::SecretValue value,
              service_.GetSecretValue(call.caller, secret_id, selector, call.request_id));
@@ -162,7 +170,7 @@ AwsOutcome AwsEndpoint::ListSecrets(AwsCall& call) {
       .name_prefix = NamePrefix(call.message.members, problem),
       .include_planned_deletion = in.Flag("IncludePlannedDeletion"),
       .max_results = in.Integer("MaxResults").value_or(kMaxResultsDefault),
-      .next_token = in.Text("NextToken").value_or(""),
+      .next_token = in.Text("NextToken", kPageTokenLimits).value_or(""),
       .request_id = call.request_id};
   const std::string order = in.Text("SortOrder").value_or("asc");
   const std::string sort_by = in.Text("SortBy").value_or("created-date");
@@ -192,7 +200,7 @@ AwsOutcome AwsEndpoint::ListSecretVersionIds(AwsCall& call) {
   const std::string secret_id = in.RequiredText("SecretId");
   const bool include_deprecated = in.Flag("IncludeDeprecated");
   const int64_t limit = in.Integer("MaxResults").value_or(kMaxResultsDefault);
-  const std::optional<std::string> token = in.Text("NextToken");
+  const std::optional<std::string> token = in.Text("NextToken", kPageTokenLimits);
   if (in.failed()) return RefuseMember(in);
   if (limit < 1 || limit > kMaxResultsDefault) {
     return Refuse(Code::kValidation,
@@ -222,11 +230,12 @@ AwsOutcome AwsEndpoint::ListSecretVersionIds(AwsCall& call) {
 
 AwsOutcome AwsEndpoint::UpdateSecretVersionStage(AwsCall& call) {
   MemberReader in(call.message.members);
-  const store::MoveLabelRequest request{.secret_id = in.RequiredText("SecretId"),
-                                        .version_stage = in.RequiredText("VersionStage"),
-                                        .remove_from_version_id = in.Text("RemoveFromVersionId"),
-                                        .move_to_version_id = in.Text("MoveToVersionId"),
-                                        .request_id = call.request_id};
+  const store::MoveLabelRequest request{
+      .secret_id = in.RequiredText("SecretId"),
+      .version_stage = in.RequiredText("VersionStage", kLabelLimits),
+      .remove_from_version_id = in.Text("RemoveFromVersionId", kTokenLimits),
+      .move_to_version_id = in.Text("MoveToVersionId", kTokenLimits),
+      .request_id = call.request_id};
   if (in.failed()) return RefuseMember(in);
   TRY_ASSIGN(const auto secret, service_.UpdateSecretVersionStage(call.caller, request));
   return ToText(IdentityJson(secret));
@@ -255,6 +264,7 @@ AwsOutcome AwsEndpoint::RestoreSecret(AwsCall& call) {
 
 AwsOutcome AwsEndpoint::TagResource(AwsCall& call) {
   MemberReader in(call.message.members);
+  in.Require("Tags");
   const store::TagRequest request{.secret_id = in.RequiredText("SecretId"),
                                   .set = in.Tags("Tags"),
                                   .remove = {},
@@ -266,6 +276,7 @@ AwsOutcome AwsEndpoint::TagResource(AwsCall& call) {
 
 AwsOutcome AwsEndpoint::UntagResource(AwsCall& call) {
   MemberReader in(call.message.members);
+  in.Require("TagKeys");
   const store::TagRequest request{.secret_id = in.RequiredText("SecretId"),
                                   .set = {},
                                   .remove = in.TextList("TagKeys"),

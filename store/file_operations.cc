@@ -36,12 +36,12 @@ Result<std::optional<uint32_t>> LocalService::PeekKeySize(SelectorId number, Key
   return entry == nullptr ? std::nullopt : std::optional<uint32_t>(entry->size_bytes);
 }
 
-bool LocalService::MayRead(const Principal& principal, const Secret& secret) {
-  return DecideOn(principal, Action::kGetSecretValue, secret).has_value();
+bool LocalService::May(const Principal& principal, Action action, const Secret& secret) {
+  return DecideOn(principal, action, secret).has_value();
 }
 
-bool LocalService::MayDescribe(const Principal& principal, const Secret& secret) {
-  return DecideOn(principal, Action::kDescribeSecret, secret).has_value();
+bool LocalService::MayListSecrets(const Principal& principal) {
+  return Decide(principal, Action::kListSecrets, "", std::nullopt).has_value();
 }
 
 Status LocalService::DecideOn(const Principal& principal, Action action,

@@ -151,7 +151,19 @@ struct Env::Impl {
 
 namespace {
 
-Status OpenLock(const std::string& directory, UniqueFd& lock) {
+// Whoever may open the directory could lock the store, and keep its daemon from starting.
+Status CheckPrivate(int directory_fd, const std::string& directory, Env::Mode mode) {
+  if (mode == Env::Mode::kCreate && fchmod(directory_fd, 0700) != 0) {
+    return FailErrno(Code::kPermissionDenied, directory + ": make it private", errno);
+  }
+  struct stat info{};
+  if (fstat(directory_fd, &info) != 0) return FailErrno(Code::kUnavailable, directory, errno);
+  if ((info.st_mode & 077) == 0) return {};
+  return Fail(Code::kPermissionDenied,
+              directory + ": the store's directory is open to others; run: chmod 700 " + directory);
+}
+
+Status OpenLock(const std::string& directory, Env::Mode mode, UniqueFd& lock) {
   lock = UniqueFd(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!lock.valid()) {
     if (errno == ENOENT || errno == ENOTDIR) {
@@ -162,6 +174,7 @@ Status OpenLock(const std::string& directory, UniqueFd& lock) {
     return FailErrno(errno == EACCES ? Code::kPermissionDenied : Code::kUnavailable, directory,
                      errno);
   }
+  TRY(CheckPrivate(lock.get(), directory, mode));
   if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
     return Fail(
         Code::kFailedPrecondition,
@@ -197,7 +210,7 @@ Result<std::unique_ptr<Env>> Env::Open(const std::string& directory, Mode mode) 
   FaultGuard::Install();
   auto impl = std::make_unique<Impl>();
   impl->directory = directory;
-  TRY(OpenLock(directory, impl->lock));
+  TRY(OpenLock(directory, mode, impl->lock));
   struct stat data{};
   bool exists = stat((directory + "/data.mdb").c_str(), &data) == 0;
   if (mode == Mode::kOpen && !exists) {

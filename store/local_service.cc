@@ -22,8 +22,9 @@ Result<StoreHeader> LoadHeader(Env& env, Bytes& encoded) {
   TRY_ASSIGN(std::optional<Bytes> bytes, txn.Get(Table::kMeta, HeaderKey()));
   if (!bytes) {
     return Fail(Code::kCorrupt, "store " + env.directory() +
-                                    ": it has no header; initialisation was interrupted or the "
-                                    "store is damaged");
+                                    ": it has no header; if its init was interrupted, remove "
+                                    "data.mdb and lock.mdb there and run it again, else restore "
+                                    "the store from a backup");
   }
   encoded = std::move(*bytes);
   return DecodeStoreHeader(encoded);

@@ -58,8 +58,8 @@ class LocalService final : public SecretService {
   Result<std::optional<InternedName>> PeekLabel(SelectorId selector) override;
   Result<std::optional<KeySlot>> PeekKeySlot(std::string_view key) override;
   Result<std::optional<uint32_t>> PeekKeySize(SelectorId number, KeySlot slot) override;
-  bool MayRead(const Principal& principal, const Secret& secret) override;
-  bool MayDescribe(const Principal& principal, const Secret& secret) override;
+  bool May(const Principal& principal, Action action, const Secret& secret) override;
+  bool MayListSecrets(const Principal& principal) override;
   Status OpenValue(const Caller& caller, const Secret& secret, const Version& version,
                    std::string_view stage) override;
   Result<crypto::SecretBuffer> ReadValue(const Caller& caller, SelectorId number,

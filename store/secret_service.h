@@ -198,9 +198,10 @@ class SecretService {
   virtual Result<std::optional<KeySlot>> PeekKeySlot(std::string_view key) = 0;
   // The size of a key's file in a version; nullopt if that version has no such key.
   virtual Result<std::optional<uint32_t>> PeekKeySize(SelectorId number, KeySlot slot) = 0;
-  // Whether `principal` may read `secret`, for the attributes that its files show to it.
-  virtual bool MayRead(const Principal& principal, const Secret& secret) = 0;
-  virtual bool MayDescribe(const Principal& principal, const Secret& secret) = 0;
+  // The decision alone, without a record: for the attributes that files show to `principal`, and
+  // for going on with what an audited call began.
+  virtual bool May(const Principal& principal, Action action, const Secret& secret) = 0;
+  virtual bool MayListSecrets(const Principal& principal) = 0;
 
   // OPEN of a value's file: decides and audits GetSecretValue for `version` of `secret` (which Peek
   // gave). `stage` is the label in the path, empty for a version's path.

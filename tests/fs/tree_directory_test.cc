@@ -103,7 +103,7 @@ TEST_F(TreeDirectoryTest, ReaddirplusOfAPrefixLoadsNoSecret) {
   const uint64_t node = NodeOf("many");
   const auto calls = service_.calls();
   EXPECT_EQ(ReadSome(node, {0, 0, true}, 1000)->size(), 102u);
-  EXPECT_LE(service_.calls() - calls, 2u);
+  EXPECT_LE(service_.calls() - calls, 3u);
   EXPECT_EQ(service_.decryptions(), 0u);
 }
 
@@ -226,6 +226,22 @@ TEST_F(TreeDirectoryTest, KeyNamesArePartOfTheValue) {
   const uint64_t handle = tree_.OpenDirectory(As(kOwner), node).value();
   EXPECT_EQ(CodeOf(ReadSome(node, {handle, 0, false}, 10, 1000)), Code::kPermissionDenied)
       << "also for a reader that was given the descriptor";
+}
+
+TEST_F(TreeDirectoryTest, AnOpenDirectoryStopsForThoseWhoMayNotListIt) {
+  for (const char* path : {"prod", "prod/db", "prod/db/_labels", "prod/db/_versions",
+                           "prod/db/_labels/AWSCURRENT", "prod/db/_keys"}) {
+    const uint64_t node = NodeOf(path);
+    const uint64_t handle = tree_.OpenDirectory(As(kOwner), node).value();
+    EXPECT_TRUE(ReadSome(node, {handle, 0, false}, 10)) << path;
+    service_.TakeAudited();
+    EXPECT_EQ(CodeOf(ReadSome(node, {handle, 0, false}, 10, kStranger)), Code::kPermissionDenied)
+        << path;
+    EXPECT_EQ(service_.TakeAudited().size(), 1u) << path;
+  }
+  const uint64_t root = NodeOf("");
+  const auto listed = ReadSome(root, {0, 0, false}, 10, kStranger).value();
+  EXPECT_EQ(std::ranges::find(listed, "prod", &Listed::name), listed.end());
 }
 
 TEST_F(TreeDirectoryTest, WhoMayListButNotReadSeesBlankFiles) {

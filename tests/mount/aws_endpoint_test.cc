@@ -214,6 +214,12 @@ TEST_F(AwsEndpointTest, MalformedRequestsGetTheNamesThatAwsGives) {
   EXPECT_EQ(Failure(Call("GetSecretValue", json::object())),
             "400 ValidationException: 1 validation error detected: Value null at 'secretId' failed "
             "to satisfy constraint: Member must not be null");
+  EXPECT_EQ(Failure(Call("UntagResource", {{"SecretId", "a"}})),
+            "400 ValidationException: 1 validation error detected: Value null at 'tagKeys' failed "
+            "to satisfy constraint: Member must not be null");
+  EXPECT_EQ(Failure(Call("GetSecretValue", {{"SecretId", std::string(2049, 'x')}})),
+            "400 ValidationException: 1 validation error detected: Value at 'secretId' failed to "
+            "satisfy constraint: Member must have length less than or equal to 2048");
   HttpRequest plain{.peer = {getuid(), getgid(), 1},
                     .id = "x",
                     .target = "secretsmanager.ListSecrets",

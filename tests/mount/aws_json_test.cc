@@ -109,6 +109,25 @@ TEST(AwsJsonTest, ReaderKeepsTheFirstProblem) {
             "Member must not be null");
 }
 
+TEST(AwsJsonTest, ReaderCountsCharactersAndItems) {
+  Json members;
+  members["Fits"] = std::string("\xC3\xA9\xC3\xA9");
+  members["Long"] = "abc";
+  members["List"] = {"a", "b", "c"};
+  const LengthLimits limits{.characters_max = 2, .items_max = 2};
+  MemberReader in(members);
+  EXPECT_TRUE(in.Text("Fits", limits));
+  EXPECT_EQ(in.problem(), "");
+  in.Text("Long", limits);
+  EXPECT_EQ(in.problem(),
+            "1 validation error detected: Value at 'long' failed to satisfy constraint: Member "
+            "must have length less than or equal to 2");
+  EXPECT_FALSE(in.wrong_type());
+  MemberReader list(members);
+  list.TextList("List", limits);
+  EXPECT_TRUE(list.failed());
+}
+
 TEST(AwsJsonTest, ReaderFailsOnWrongTypes) {
   const Json members = Json::parse(
       R"({"A":1,"B":1.5,"C":"true","D":"x","E":[1],"F":{},"G":["k"],"H":18446744073709551615,

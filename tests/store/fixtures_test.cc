@@ -20,6 +20,7 @@ class FixtureTest : public ::testing::Test {
   std::unique_ptr<SecretService> OpenCopy(const std::string& name) {
     std::filesystem::copy(SECRETFS_SOURCE_DIR "/tests/fixtures/" + name, directory_ / name,
                           std::filesystem::copy_options::recursive);
+    EXPECT_EQ(chmod((directory_ / name).c_str(), 0700), 0);
     std::string key = directory_ / name + "/root-key";
     EXPECT_EQ(chmod(key.c_str(), 0400), 0);
     root_key_ = crypto::OpenRootKey(crypto::KeyFileSource{key}, {}, random_).value();

@@ -1,6 +1,7 @@
 #include "store/secret_service.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <fstream>
@@ -216,7 +217,7 @@ TEST_F(SecretServiceTest, StrangersGetNothingAndTheirAttemptsAreRecorded) {
   EXPECT_EQ(service_->DeleteSecret(caller, {"x", {}, true, ""}).error().code,
             Code::kPermissionDenied);
   SecretPtr secret = service_->PeekSecret(PathOf("x")).value();
-  EXPECT_FALSE(service_->MayRead(stranger, *secret));
+  EXPECT_FALSE(service_->May(stranger, Action::kGetSecretValue, *secret));
   EXPECT_EQ(service_->OpenValue(caller, *secret, secret->versions[0], "").error().code,
             Code::kPermissionDenied);
   EXPECT_EQ(service_->ReadValue(caller, secret->versions[0].number, {}).error().code,
@@ -477,6 +478,15 @@ TEST_F(SecretServiceTest, AgreesWithAMapUnderRandomOperations) {
     }
     ASSERT_EQ(service_->GetHealth().secrets, model.size());
   }
+}
+
+TEST_F(SecretServiceTest, AStoreThatOthersMayOpenIsRefused) {
+  service_.reset();
+  ASSERT_EQ(chmod(store_.path().c_str(), 0755), 0);
+  const auto service = store_.TryOpen();
+  ASSERT_FALSE(service);
+  EXPECT_EQ(service.error().code, Code::kPermissionDenied);
+  EXPECT_NE(service.error().message.find("chmod 700"), std::string::npos);
 }
 
 }  // namespace

@@ -287,16 +287,17 @@ Result<std::optional<uint32_t>> FakeSecretService::PeekKeySize(SelectorId number
   return static_cast<uint32_t>(value->second.keys[slot].size());
 }
 
-bool FakeSecretService::MayRead(const store::Principal& principal, const store::Secret&) {
+bool FakeSecretService::May(const store::Principal& principal, Action action,
+                            const store::Secret&) {
   MutexLock lock(mutex_);
   ++calls_;
-  return Allowed(principal, Action::kGetSecretValue);
+  return Allowed(principal, action);
 }
 
-bool FakeSecretService::MayDescribe(const store::Principal& principal, const store::Secret&) {
+bool FakeSecretService::MayListSecrets(const store::Principal& principal) {
   MutexLock lock(mutex_);
   ++calls_;
-  return Allowed(principal, Action::kDescribeSecret);
+  return Allowed(principal, Action::kListSecrets);
 }
 
 Status FakeSecretService::OpenValue(const Caller& caller, const store::Secret& secret,

@@ -95,8 +95,9 @@ class FakeSecretService final : public store::SecretService {
   Result<std::optional<store::InternedName>> PeekLabel(SelectorId selector) override;
   Result<std::optional<store::KeySlot>> PeekKeySlot(std::string_view key) override;
   Result<std::optional<uint32_t>> PeekKeySize(SelectorId number, store::KeySlot slot) override;
-  bool MayRead(const store::Principal& principal, const store::Secret& secret) override;
-  bool MayDescribe(const store::Principal& principal, const store::Secret& secret) override;
+  bool May(const store::Principal& principal, store::Action action,
+           const store::Secret& secret) override;
+  bool MayListSecrets(const store::Principal& principal) override;
   Status OpenValue(const store::Caller& caller, const store::Secret& secret,
                    const store::Version& version, std::string_view stage) override;
   Result<crypto::SecretBuffer> ReadValue(const store::Caller& caller, SelectorId number,
