@@ -12,11 +12,14 @@
 
 #include "crypto/aead.h"
 #include "crypto/base/unique_fd.h"
+#include "crypto/root_key_deposit.h"
 
 namespace secretfs::crypto {
 namespace {
 
 constexpr std::string_view kWrappingKeyInfo = "secretfs root key v1";
+
+static_assert(kRootKeyBytesMax <= kDepositBytesMax);
 
 // A root key whose secret this process knows. Every provider that can export its secret ends here.
 class LocalRootKey final : public RootKey {
@@ -199,7 +202,12 @@ Status SyncDirectoryOf(const std::string& path) {
 Result<std::unique_ptr<RootKey>> OpenRootKey(const RootKeySource& source,
                                              const RootKeyEnvironment& environment,
                                              RandomSource& random) {
+  if (environment.deposit >= 0) {
+    TRY_ASSIGN(const auto left, TakeFromDeposit(environment.deposit));
+    if (left) return std::make_unique<LocalRootKey>(*left, random);
+  }
   TRY_ASSIGN(const SecretBuffer secret, std::visit(SecretOpener{environment}, source));
+  if (environment.deposit >= 0) TRY(LeaveInDeposit(environment.deposit, secret));
   return std::make_unique<LocalRootKey>(secret, random);
 }
 

@@ -49,6 +49,9 @@ using PassphrasePrompt = std::function<Result<SecretBuffer>()>;
 struct RootKeyEnvironment {
   std::string credentials_directory;  // Empty: none.
   PassphrasePrompt prompt;
+  // Where a predecessor left the secret, and where it is left for a successor
+  // (root_key_deposit.h); -1: nowhere.
+  int deposit = -1;
 };
 
 // Obtains the root key that `source` describes. The content of a key file or a credential is 32 to

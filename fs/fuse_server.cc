@@ -8,26 +8,31 @@
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <string>
 #include <string_view>
 #include <system_error>
 
 #include "crypto/base/log.h"
-#include "fs/request_source.h"
+#include "fs/fuse_request_source.h"
 
 namespace secretfs::fs {
 namespace {
 
-// One READ then carries the largest value however the reader's buffer lies in its pages.
-constexpr unsigned kTransferBytesMax = 128 * 1024;
-// What libfuse adds for the headers of a request (FUSE_BUFFER_HEADER_SIZE, not in its public
-// headers).
-constexpr size_t kHeaderBytesMax = 4096;
+// Of linux/fuse.h after Linux 6.1, whose headers Debian 12 has.
+constexpr int32_t kNotifyResend = 7;              // FUSE_NOTIFY_RESEND
+constexpr uint32_t kInitExtended = 1u << 30;      // FUSE_INIT_EXT
+constexpr uint32_t kHasResend = 1u << (39 - 32);  // FUSE_HAS_RESEND, in flags2.
 
-constexpr int kReaderThreadsMax = 8;
+// After so many daemons died on one request, it is refused.
+constexpr uint32_t kAttemptsMax = 3;
+
+// The kernel has the answer already: Send() drops what this thread says.
+thread_local bool replaying_init = false;
 
 void Negotiate(void* /*userdata*/, fuse_conn_info* connection) {
   connection->max_write = kTransferBytesMax;
@@ -45,6 +50,7 @@ ssize_t Receive(int device, void* buffer, size_t size, void* /*userdata*/) {
 ssize_t Send(int device, iovec* parts, int count, void* /*userdata*/) {
   const auto* header = static_cast<const fuse_out_header*>(parts[0].iov_base);
   const auto size = static_cast<ssize_t>(header->len);
+  if (replaying_init) return size;
   while (writev(device, parts, count) < 0) {
     const int error = errno;
     if (error == EINTR || error == EAGAIN) continue;
@@ -101,30 +107,62 @@ class SignalsBlocked {
   sigset_t before_;
 };
 
+// Interrupts a read() of /dev/fuse, and does nothing else.
+constexpr int kInterrupt = SIGUSR1;
+
+void InstallInterrupt() {
+  struct sigaction action{};
+  action.sa_handler = [](int) {};
+  sigaction(kInterrupt, &action, nullptr);
+}
+
+void RefuseRequest(int device, uint64_t unique) {
+  const fuse_out_header failure{.len = sizeof failure, .error = -EIO, .unique = unique};
+  if (write(device, &failure, sizeof failure) < 0 && errno != ENOENT && errno != ENODEV) {
+    Log(LogLevel::kError, "a file system request stays unanswered");
+  }
+}
+
+const fuse_in_header& HeaderOf(std::span<const uint8_t> request) {
+  return *reinterpret_cast<const fuse_in_header*>(request.data());
+}
+
+bool SaysItCanResend(std::span<const uint8_t> init) {
+  if (init.size() < sizeof(fuse_in_header) + sizeof(fuse_init_in)) return false;
+  const auto& in = *reinterpret_cast<const fuse_init_in*>(init.data() + sizeof(fuse_in_header));
+  return (in.flags & kInitExtended) != 0 && (in.flags2 & kHasResend) != 0;
+}
+
+void SaveInit(SharedState& state, std::span<const uint8_t> request) {
+  if (state.init_bytes.load() != 0 || request.size() > sizeof state.init) return;
+  std::ranges::copy(request, state.init);
+  state.init_bytes.store(static_cast<uint32_t>(request.size()), std::memory_order_release);
+}
+
 }  // namespace
 
-FuseServer::FuseServer(UniqueFd ended, fuse_session* session)
-    : ended_(std::move(ended)), session_(session) {}
+FuseServer::FuseServer(UniqueFd ended, SharedState& state, fuse_session* session, bool resend)
+    : ended_(std::move(ended)), state_(state), resend_(resend), session_(session) {}
 
 FuseServer::~FuseServer() {
   Join();
 }
 
-Result<std::unique_ptr<FuseServer>> FuseServer::Create(UniqueFd device,
-                                                       const fuse_lowlevel_ops& operations,
-                                                       void* userdata) {
+Result<std::unique_ptr<FuseServer>> FuseServer::Create(UniqueFd device, SharedState& state,
+                                                       const Setup& setup) {
   fuse_set_log_func(LogLibraryLine);
   UniqueFd ended(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!ended.valid()) return FailErrno(Code::kUnavailable, "make an event descriptor", errno);
 
-  fuse_lowlevel_ops served = operations;
+  fuse_lowlevel_ops served = setup.operations;
   served.init = Negotiate;
   std::string program = "secretfs";
   std::array<char*, 2> arguments{program.data(), nullptr};
   fuse_args args = FUSE_ARGS_INIT(1, arguments.data());
-  fuse_session* session = fuse_session_new(&args, &served, sizeof served, userdata);
+  fuse_session* session = fuse_session_new(&args, &served, sizeof served, setup.userdata);
   if (session == nullptr) return Fail(Code::kUnavailable, "start libfuse: see the line before");
-  std::unique_ptr<FuseServer> server(new FuseServer(std::move(ended), session));
+  std::unique_ptr<FuseServer> server(
+      new FuseServer(std::move(ended), state, session, setup.resend));
 
   const fuse_custom_io io{
       .writev = Send, .read = Receive, .splice_receive = nullptr, .splice_send = nullptr};
@@ -136,12 +174,16 @@ Result<std::unique_ptr<FuseServer>> FuseServer::Create(UniqueFd device,
 }
 
 Status FuseServer::Run(int reader_threads) {
+  InstallInterrupt();
+  TakeOver();
   const int count = ReaderThreads(reader_threads);
   const SignalsBlocked blocked;
   for (int i = 0; i < count; ++i) {
     try {
-      readers_.emplace_back([this] { ReadRequests(); });
+      ++reading_;
+      readers_.emplace_back([this, i] { ReadRequests(state_.slots[i]); });
     } catch (const std::system_error& error) {
+      --reading_;
       if (readers_.empty())
         return Fail(Code::kUnavailable, std::string("start a thread: ") + error.what());
       Log(LogLevel::kWarning, "fewer reader threads than wanted: " + std::string(error.what()));
@@ -153,25 +195,89 @@ Status FuseServer::Run(int reader_threads) {
   return {};
 }
 
-void FuseServer::ReadRequests() {
-  RequestSource source(fuse_session_fd(session_.get()), kTransferBytesMax + kHeaderBytesMax);
+void FuseServer::Process(std::span<uint8_t> request) {
+  const fuse_buf buffer{
+      .size = request.size(), .flags = {}, .mem = request.data(), .fd = -1, .pos = 0};
+  const bool is_init = HeaderOf(request).opcode == FUSE_INIT;
+  if (is_init) SaveInit(state_, request);
+  fuse_session_process_buf(session_.get(), &buffer);
+  if (!is_init) return;
+  can_resend_ = SaysItCanResend(request);
+  state_.init_answered.store(1, std::memory_order_release);
+}
+
+// What a predecessor left. Nothing here waits for the kernel.
+void FuseServer::TakeOver() {
+  for (RequestSlot& slot : state_.slots) {
+    const auto left = LeftRequest(slot);
+    // Killed between reading INIT and saving it.
+    if (!left.empty() && HeaderOf(left).opcode == FUSE_INIT) SaveInit(state_, left);
+  }
+  const uint32_t size = state_.init_bytes.load(std::memory_order_acquire);
+  if (size == 0) return;
+  // A copy: libfuse may write into a request.
+  std::vector<uint8_t> init(state_.init, state_.init + size);
+  replaying_init = state_.init_answered.load(std::memory_order_acquire) != 0;
+  Process(init);
+  replaying_init = false;
+  for (RequestSlot& slot : state_.slots) AnswerLeftRequest(slot);
+  if (!resend_ || !can_resend_) return;
+  const fuse_out_header again{.len = sizeof again, .error = kNotifyResend, .unique = 0};
+  if (write(fuse_session_fd(session_.get()), &again, sizeof again) < 0) {
+    Log(LogLevel::kWarning,
+        "the kernel does not resend its open requests: " + std::generic_category().message(errno));
+  }
+}
+
+void FuseServer::AnswerLeftRequest(RequestSlot& slot) {
+  const auto left = LeftRequest(slot);
+  if (!left.empty() && HeaderOf(left).opcode != FUSE_INIT) {
+    const uint64_t unique = HeaderOf(left).unique;
+    if (slot.attempts.fetch_add(1) < kAttemptsMax) {
+      std::vector<uint8_t> request(left.begin(), left.end());
+      Process(request);
+    } else {
+      Log(LogLevel::kError, "a file system request (operation " +
+                                std::to_string(HeaderOf(left).opcode) +
+                                ") ended several daemons, and is refused");
+      RefuseRequest(fuse_session_fd(session_.get()), unique);
+    }
+  }
+  ClearSlot(slot);
+}
+
+void FuseServer::ReadRequests(RequestSlot& slot) {
+  sigset_t interrupt;
+  sigemptyset(&interrupt);
+  sigaddset(&interrupt, kInterrupt);
+  pthread_sigmask(SIG_UNBLOCK, &interrupt, nullptr);
+  RequestSource source(fuse_session_fd(session_.get()), slot, stop_);
   // A failed INIT ends the session from inside.
   while (!fuse_session_exited(session_.get())) {
     const auto request = source.Next();
     if (!request) Log(LogLevel::kError, request.error().message);
     if (!request || request->empty()) break;
-    const fuse_buf buffer{
-        .size = request->size(), .flags = {}, .mem = request->data(), .fd = -1, .pos = 0};
-    fuse_session_process_buf(session_.get(), &buffer);
+    Process(*request);
     source.Done();
   }
-  eventfd_write(ended_.get(), 1);
+  --reading_;
+  if (!stop_) eventfd_write(ended_.get(), 1);
 }
 
 void FuseServer::Join() {
   for (std::jthread& reader : readers_) {
     if (reader.joinable()) reader.join();
   }
+}
+
+void FuseServer::Stop() {
+  stop_ = true;
+  // A signal that comes between a thread's look at `stop_` and its read() is lost, so: again.
+  while (reading_ > 0) {
+    for (std::jthread& reader : readers_) pthread_kill(reader.native_handle(), kInterrupt);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  Join();
 }
 
 }  // namespace secretfs::fs

@@ -4,33 +4,43 @@
 #include "fs/fuse_server.h"
 
 namespace secretfs::fs {
-namespace {
 
-class ServedSession final : public FuseSession {
- public:
-  ServedSession(Tree& tree, Callers& callers) : filesystem_{.tree = tree, .callers = callers} {}
-
-  Status Serve(UniqueFd fuse_device, const Options& options) {
-    TRY_ASSIGN(server_, FuseServer::Create(std::move(fuse_device), FuseOperations(), &filesystem_));
-    filesystem_.session = server_->session();
-    return server_->Run(options.reader_threads);
-  }
-
-  int ended_fd() const override { return server_->ended_fd(); }
-  void Join() override { server_->Join(); }
-
- private:
-  FuseFilesystem filesystem_;
-  std::unique_ptr<FuseServer> server_;  // Ends before what it serves.
+struct FuseSession::Served {
+  FuseFilesystem filesystem;
+  std::unique_ptr<FuseServer> server;  // Ends before what it serves.
 };
 
-}  // namespace
+FuseSession::FuseSession(std::unique_ptr<Served> served) : served_(std::move(served)) {}
+FuseSession::~FuseSession() = default;
 
-Result<std::unique_ptr<FuseSession>> FuseSession::Start(UniqueFd fuse_device, Tree& tree,
-                                                        Callers& callers, const Options& options) {
-  auto session = std::make_unique<ServedSession>(tree, callers);
-  TRY(session->Serve(std::move(fuse_device), options));
-  return session;
+Result<std::unique_ptr<FuseSession>> FuseSession::Start(UniqueFd fuse_device, SharedState& state,
+                                                        Tree& tree, Callers& callers,
+                                                        const Options& options) {
+  auto served = std::unique_ptr<Served>(
+      new Served{.filesystem = {.tree = tree, .callers = callers}, .server = nullptr});
+  TRY_ASSIGN(served->server, FuseServer::Create(std::move(fuse_device), state,
+                                                {.operations = FuseOperations(),
+                                                 .userdata = &served->filesystem,
+                                                 .resend = options.resend}));
+  served->filesystem.session = served->server->session();
+  TRY(served->server->Run(options.reader_threads));
+  return std::unique_ptr<FuseSession>(new FuseSession(std::move(served)));
+}
+
+int FuseSession::ended_fd() const {
+  return served_->server->ended_fd();
+}
+
+void FuseSession::Join() {
+  served_->server->Join();
+}
+
+void FuseSession::Stop() {
+  served_->server->Stop();
+}
+
+bool FuseSession::kernel_can_resend() const {
+  return served_->server->kernel_can_resend();
 }
 
 }  // namespace secretfs::fs

@@ -5,30 +5,40 @@
 #include "crypto/base/result.h"
 #include "crypto/base/unique_fd.h"
 #include "fs/callers.h"
+#include "fs/shared_state.h"
 #include "fs/tree.h"
 
 namespace secretfs::fs {
 
-// Serves a mounted /dev/fuse descriptor with libfuse's low-level API and reader threads of its own:
-// each reads one request at a time into its buffer (fuse_session_custom_io), so that the buffer can
-// later live in memory that outlasts the process. Settings: reference table in README, "How the
-// mount is set up".
+// A tree, served on a mounted /dev/fuse descriptor (fuse_server.h says how): what the rest of the
+// program sees of libfuse. Settings: reference table in README, "How the mount is set up".
 class FuseSession {
  public:
   struct Options {
     int reader_threads = 0;  // 0: one on up to two CPUs, else half of them, at most eight.
+    bool resend = true;      // False: as on a kernel without FUSE_NOTIFY_RESEND, for tests.
   };
 
-  // Starts serving; the mount answers from now on. `tree` and `callers` must outlive the session.
-  static Result<std::unique_ptr<FuseSession>> Start(UniqueFd fuse_device, Tree& tree,
-                                                    Callers& callers, const Options& options);
-  virtual ~FuseSession() = default;
+  // Starts serving; the mount answers from now on. `state`, `tree` and `callers` must outlive the
+  // session. Errors: kUnavailable.
+  static Result<std::unique_ptr<FuseSession>> Start(UniqueFd fuse_device, SharedState& state,
+                                                    Tree& tree, Callers& callers,
+                                                    const Options& options);
+  ~FuseSession();
 
   // Becomes readable when the session has ended because the file system was unmounted.
-  virtual int ended_fd() const = 0;
+  int ended_fd() const;
   // Waits for the end and joins the threads. REQUIRES: the file system was unmounted or is being
   // so.
-  virtual void Join() = 0;
+  void Join();
+  // Ends serving between two requests; what the kernel asks from now on waits for a successor.
+  void Stop();
+  bool kernel_can_resend() const;
+
+ private:
+  struct Served;
+  explicit FuseSession(std::unique_ptr<Served> served);
+  const std::unique_ptr<Served> served_;
 };
 
 }  // namespace secretfs::fs

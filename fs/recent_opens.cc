@@ -7,7 +7,7 @@ constexpr unsigned kVersionBits = 34;
 constexpr uint64_t kVersionMask = (uint64_t{1} << kVersionBits) - 1;
 static_assert(kVersionMask == store::kSelectorIdMax);
 
-constexpr uint64_t kNobody = ~uint64_t{0};
+constexpr uint64_t kNobody = 0;
 
 // The finaliser of MurmurHash3: every input bit reaches every output bit.
 uint64_t Mix(uint64_t value) {
@@ -48,20 +48,17 @@ std::optional<store::SelectorId> RecentOpens::Find(const Opener& opener) const {
   return word & kVersionMask;
 }
 
-SoleAskers::SoleAskers() {
-  for (auto& slot : slots_) slot.store(kNobody, std::memory_order_relaxed);
-}
-
 bool SoleAskers::AsksAlone(const Question& question, int64_t now_seconds) {
   std::atomic<uint64_t>& slot = slots_[Mix(question.node) % kSlots];
-  const uint64_t asker = uint64_t{question.uid} << 32;
+  // No process has the uid whose inverse is 0.
+  const uint64_t asker = uint64_t{~question.uid} << 32;
   const auto now = static_cast<uint32_t>(now_seconds);
   uint64_t word = slot.load(std::memory_order_relaxed);
   // Of two first askers only one may believe that it is alone.
   if (word == kNobody && slot.compare_exchange_strong(word, asker, std::memory_order_relaxed)) {
     return true;
   }
-  if (word >> 32 != question.uid) {
+  if (word >> 32 != asker >> 32) {
     slot.store(asker | (now + kMemorySeconds), std::memory_order_relaxed);
     return false;
   }

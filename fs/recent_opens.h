@@ -13,7 +13,8 @@ namespace secretfs::fs {
 // handle reads although the kernel sends no handle with GETATTR. A small table that forgets the
 // older of two openers that share a slot: forgetting, or a false match (whose version the caller
 // finds to be none of that secret's), shows the attributes of the label's version of now.
-// Thread-safe, without locks.
+// Thread-safe, without locks. Zeros are an empty table, which lies in memory that outlives the
+// process (shared_state.h): a thread that asks after a restart gets the same answer.
 class RecentOpens {
  public:
   struct Opener {
@@ -35,11 +36,9 @@ class RecentOpens {
 // Whether one uid alone asks for a node's attributes. The kernel caches them per node, not per
 // caller, so attributes that depend on the caller may be cached only then. Nodes that share a slot
 // of the table are taken as one, which costs cache hits and nothing else. Thread-safe, without
-// locks.
+// locks; zeros are an empty table, as above.
 class SoleAskers {
  public:
-  SoleAskers();
-
   struct Question {
     uint64_t node = 0;
     uint32_t uid = 0;
@@ -51,8 +50,14 @@ class SoleAskers {
 
  private:
   static constexpr size_t kSlots = 1024;
-  // uid || second until which answers may not be cached.
-  std::array<std::atomic<uint64_t>, kSlots> slots_;
+  // Inverted uid || second until which answers may not be cached; 0: nobody.
+  std::array<std::atomic<uint64_t>, kSlots> slots_{};
+};
+
+// What a Tree remembers of its callers.
+struct CallerMemory {
+  RecentOpens recent_opens;
+  SoleAskers sole_askers;
 };
 
 }  // namespace secretfs::fs

@@ -63,8 +63,8 @@ class Tree {
     double attribute_seconds = 1;
   };
 
-  // `service` and `clock` must outlive the tree.
-  Tree(store::SecretService& service, const Clock& clock, Options options);
+  // All three must outlive the tree.
+  Tree(store::SecretService& service, CallerMemory& memory, const Clock& clock, Options options);
 
   // A name that exists resolves whoever asks. Errors: kNotFound; kStale for a node that is gone
   // (the kernel then looks the whole path up again, which heals a path that was removed and made
@@ -182,13 +182,12 @@ class Tree {
   Status ListKeys(Listing& listing, const NodeId& node, uint64_t handle);
 
   store::SecretService& service_;
+  CallerMemory& memory_;
   const Clock& clock_;
   const Options options_;
   const TimeMs directory_time_;  // Directories look the same to all, for ever.
   const TimeMs
       settle_ms_;  // For how long after a label's move its files' attributes are not cached.
-  RecentOpens recent_opens_;
-  SoleAskers sole_askers_;
 
   Mutex status_mutex_;
   std::string status_text_ GUARDED_BY(status_mutex_);

@@ -77,7 +77,7 @@ Entry Tree::FileEntry(const store::Caller& caller, const NodeId& node, const Fil
     attributes.st_ctim = ToTimespec(facts->changed_at);
   }
   const SoleAskers::Question question{number, caller.principal.uid};
-  if (sole_askers_.AsksAlone(question, caching.now / 1000) && caching.allowed) {
+  if (memory_.sole_askers.AsksAlone(question, caching.now / 1000) && caching.allowed) {
     entry.attribute_seconds = options_.attribute_seconds;
   }
   return entry;
@@ -145,7 +145,7 @@ Result<Entry> Tree::GetAttributes(const store::Caller& caller, uint64_t node,
   TRY_ASSIGN(auto located, LocateSecret(*id));
   if (id->kind == NodeKind::kMeta) return MetaEntry(caller, *id, located);
 
-  auto pinned = recent_opens_.Find({caller.pid, node});
+  auto pinned = memory_.recent_opens.Find({caller.pid, node});
   if (handle) pinned = ValueHandle::Decode(*handle).version;
   const store::Version* current = located.version;
   // A number that is not this secret's is a false match, and a version that was destroyed shows

@@ -83,7 +83,7 @@ Result<OpenFile> Tree::Open(const store::Caller& caller, uint64_t node) {
     const std::string_view stage = located.label ? std::string_view(located.label->name) : "";
     TRY(service_.OpenValue(caller, secret, version, stage));
   }
-  recent_opens_.Remember({caller.pid, node}, version.number);
+  memory_.recent_opens.Remember({caller.pid, node}, version.number);
   return OpenFile{ValueHandle{version.number, size}.Encode(), MovedLately(located, clock_.NowMs())};
 }
 

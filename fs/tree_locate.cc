@@ -28,8 +28,9 @@ std::string_view LabelOf(Place place) {
 
 }  // namespace
 
-Tree::Tree(store::SecretService& service, const Clock& clock, Options options)
+Tree::Tree(store::SecretService& service, CallerMemory& memory, const Clock& clock, Options options)
     : service_(service),
+      memory_(memory),
       clock_(clock),
       options_(std::move(options)),
       directory_time_(service.header().created_at),

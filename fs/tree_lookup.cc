@@ -14,7 +14,8 @@ std::unexpected<Error> NoSuchName(std::string_view name) {
 
 Result<Entry> Tree::Lookup(const store::Caller& caller, uint64_t parent, std::string_view name) {
   auto entry = Find(caller, parent, name);
-  if (entry && S_ISREG(entry->attributes.st_mode)) recent_opens_.Forget({caller.pid, entry->node});
+  if (entry && S_ISREG(entry->attributes.st_mode))
+    memory_.recent_opens.Forget({caller.pid, entry->node});
   return entry;
 }
 

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -6,12 +7,15 @@
 #include <CLI/CLI.hpp>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
+#include <csignal>
 #include <memory>
 
 #include "crypto/base/log.h"
 #include "fs/fuse_mount.h"
 #include "mount/cli_verbs.h"
 #include "mount/daemon.h"
+#include "mount/keeper.h"
 #include "mount/launch.h"
 #include "mount/log_file.h"
 #include "mount/service_notify.h"
@@ -23,12 +27,16 @@ namespace {
 constexpr size_t kPassphraseBytesMax = 1024;
 constexpr mode_t kMountpointMode = 0755;
 constexpr int kDaemonEndMs = 10'000;
+constexpr std::chrono::seconds kUpgradeTime{30};
+constexpr int kUpgradeLookMs = 50;
 
 struct MountOptions {
   std::string mountpoint;
   std::string root_key;
   bool foreground = false;
-  // Of a daemon that LaunchDaemon() started; -1: none.
+  bool reprompt = false;
+  bool resend = true;
+  // Of a keeper that LaunchDaemon() started; -1: none.
   int ready_fd = -1;
   int passphrase_fd = -1;
 };
@@ -69,96 +77,183 @@ Result<std::optional<crypto::RootKeySource>> RootKeyPlace(const MountOptions& op
   return source;
 }
 
-Status ServeInForeground(Cli& cli, const MountOptions& options) {
+// What makes another process of ours mount as this one was told to. The config is named only if the
+// user did, so that all see the same.
+std::vector<std::string> SettingArguments(Cli& cli, const MountOptions& options,
+                                          const Config& config,
+                                          const std::optional<crypto::RootKeySource>& root_key) {
+  std::vector<std::string> arguments = {"--store", config.store, "--socket", config.socket};
+  const std::string named_config =
+      cli.places.config.value_or(cli.environment.Get("SECRETFS_CONFIG"));
+  if (!named_config.empty()) {
+    arguments.insert(arguments.end(), {"--config", AbsolutePath(named_config)});
+  }
+  if (root_key) {
+    arguments.insert(arguments.end(), {"--root-key", crypto::DescribeRootKeySource(*root_key)});
+  }
+  if (!options.resend) arguments.emplace_back("--no-resend");
+  arguments.push_back(config.mountpoint);
+  return arguments;
+}
+
+// What a daemon asks for a passphrase: a pipe that came with it, or the terminal.
+crypto::PassphrasePrompt PromptOf(Cli& cli, std::shared_ptr<UniqueFd> pipe) {
+  return [&cli, pipe]() -> Result<crypto::SecretBuffer> {
+    if (!pipe->valid()) return cli.terminal.ReadSecretLine("Passphrase: ", kPassphraseBytesMax);
+    const UniqueFd once = std::move(*pipe);
+    return Terminal::ReadAll(once.get(), kPassphraseBytesMax, "the passphrase");
+  };
+}
+
+Status KeepInForeground(Cli& cli, const MountOptions& options) {
   Readiness readiness(AdoptDescriptor(options.ready_fd));
   UniqueFd passphrase = AdoptDescriptor(options.passphrase_fd);
   static const SystemClock log_clock;
   if (options.ready_fd >= 0) StampLog(log_clock);
-  // A daemon of its own must not keep the directory busy that it was started in.
+  // A process of its own must not keep the directory busy that it was started in.
   if (options.ready_fd >= 0 && chdir("/") != 0) {
     return FailErrno(Code::kUnavailable, "change to the directory /", errno);
   }
   const std::string notify_socket = cli.environment.Get("NOTIFY_SOCKET");
-  auto serve = [&]() -> Status {
+  auto keep = [&]() -> Status {
     TRY_ASSIGN(const Config config, MountSettings(cli, options));
-    DaemonOptions daemon{.config = config, .root_key = {}, .root_key_environment = {}};
-    TRY_ASSIGN(daemon.root_key, RootKeyPlace(options, cli.random));
-    daemon.root_key_environment.credentials_directory =
-        cli.environment.Get("CREDENTIALS_DIRECTORY");
-    daemon.root_key_environment.prompt = [&] {
-      if (passphrase.valid()) {
-        const UniqueFd once = std::move(passphrase);
-        return Terminal::ReadAll(once.get(), kPassphraseBytesMax, "the passphrase");
-      }
-      return cli.terminal.ReadSecretLine("Passphrase: ", kPassphraseBytesMax);
-    };
-    return RunDaemon(
-        daemon, {.ready =
-                     [&] {
-                       NotifyServiceManager(
-                           notify_socket,
-                           "READY=1\nSTATUS=Serving " + config.store + " on " + config.mountpoint);
-                       return readiness.Report({});
-                     },
-                 .stopping = [&] { NotifyServiceManager(notify_socket, "STOPPING=1"); }});
+    TRY_ASSIGN(const auto root_key, RootKeyPlace(options, cli.random));
+    KeeperOptions keeper{.config = config,
+                         .daemon_arguments = SettingArguments(cli, options, config, root_key),
+                         .passphrase = std::move(passphrase),
+                         .reprompt = options.reprompt};
+    keeper.daemon_arguments.insert(keeper.daemon_arguments.begin(), "daemon");
+    if (options.ready_fd >= 0) keeper.daemon_arguments.emplace_back("--stamp-log");
+    return RunKeeper(std::move(keeper),
+                     {.ready =
+                          [&] {
+                            NotifyServiceManager(notify_socket, "READY=1\nSTATUS=Serving " +
+                                                                    config.store + " on " +
+                                                                    config.mountpoint);
+                            return readiness.Report({});
+                          },
+                      .stopping = [&] { NotifyServiceManager(notify_socket, "STOPPING=1"); }});
   };
-  Status served = serve();
-  if (!served) readiness.Report(served);
-  return served;
+  Status kept = keep();
+  if (!kept) readiness.Report(kept);
+  return kept;
 }
 
-Status ServeInBackground(Cli& cli, const MountOptions& options) {
+Status KeepInBackground(Cli& cli, const MountOptions& options) {
   TRY_ASSIGN(const Config config, MountSettings(cli, options));
   TRY_ASSIGN(const auto root_key, RootKeyPlace(options, cli.random));
   // Whatever can be known here is said here: a store that is missing, damaged, too new or in use.
   TRY_ASSIGN(const store::StoreHeader header, store::SecretService::ReadHeader(config.store));
-  Launch launch{.arguments = {"mount", "--foreground", "--ready-fd", std::to_string(kReadyFd),
-                              "--store", config.store, "--socket", config.socket},
+  Launch launch{.arguments = {"mount", "--foreground", "--ready-fd", std::to_string(kReadyFd)},
                 .log_path = LogFilePath(config.store),
                 .passphrase = std::nullopt};
-  const std::string named_config =
-      cli.places.config.value_or(cli.environment.Get("SECRETFS_CONFIG"));
-  if (!named_config.empty()) {
-    launch.arguments.insert(launch.arguments.end(), {"--config", AbsolutePath(named_config)});
-  }
-  if (root_key) {
-    launch.arguments.insert(launch.arguments.end(),
-                            {"--root-key", crypto::DescribeRootKeySource(*root_key)});
-  } else if (std::holds_alternative<crypto::PassphraseSource>(header.root_key_source)) {
+  if (options.reprompt) launch.arguments.emplace_back("--reprompt");
+  if (!root_key && std::holds_alternative<crypto::PassphraseSource>(header.root_key_source)) {
     TRY_ASSIGN(launch.passphrase, cli.terminal.ReadSecretLine("Passphrase: ", kPassphraseBytesMax));
     launch.arguments.insert(launch.arguments.end(),
                             {"--passphrase-fd", std::to_string(kPassphraseFd)});
   }
-  launch.arguments.push_back(config.mountpoint);
+  const auto settings = SettingArguments(cli, options, config, root_key);
+  launch.arguments.insert(launch.arguments.end(), settings.begin(), settings.end());
   return LaunchDaemon(launch);
 }
 
-// A descriptor of the process that serves `mountpoint`, by what the daemon on the socket says;
-// invalid if that is another one or nobody.
-UniqueFd FindDaemon(Cli& cli, const std::string& mountpoint) {
-  const auto client = cli.Client();
-  const auto answer =
-      client ? client->Status() : Result<AwsAnswer>(std::unexpected(client.error()));
-  const auto fields = answer ? ParseFields(*answer) : std::unexpected(answer.error());
-  if (!fields) return {};
-  int pid = 0;
-  bool is_ours = false;
-  for (const auto& [name, value] : *fields) {
-    if (name == "pid") std::from_chars(value.data(), value.data() + value.size(), pid);
-    if (name == "mountpoint") is_ours = value == mountpoint;
+// A descriptor that the keeper may have given; invalid if it did not.
+UniqueFd AdoptIfOpen(int fd) {
+  return fcntl(fd, F_GETFD) < 0 ? UniqueFd() : AdoptDescriptor(fd);
+}
+
+Status ServeForKeeper(Cli& cli, const MountOptions& options, bool stamp_log) {
+  static const SystemClock log_clock;
+  if (stamp_log) StampLog(log_clock);
+  DaemonDescriptors descriptors{.link = AdoptIfOpen(kLinkFd),
+                                .shared_state = AdoptIfOpen(kSharedStateFd),
+                                .listener = AdoptIfOpen(kListenFd)};
+  const UniqueFd deposit = AdoptIfOpen(kDepositFd);
+  auto passphrase = std::make_shared<UniqueFd>(AdoptIfOpen(kDaemonPassphraseFd));
+  AdoptIfOpen(kProgramFd).Reset();
+  if (!descriptors.listener.valid()) {
+    return Fail(Code::kInvalidArgument, "this is for secretfs mount to start");
   }
-  if (!is_ours || pid <= 0) return {};
-  return UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  TRY_ASSIGN(const Config config, MountSettings(cli, options));
+  DaemonOptions daemon{
+      .config = config, .root_key = {}, .root_key_environment = {}, .resend = options.resend};
+  TRY_ASSIGN(daemon.root_key, RootKeyPlace(options, cli.random));
+  daemon.root_key_environment.credentials_directory = cli.environment.Get("CREDENTIALS_DIRECTORY");
+  daemon.root_key_environment.prompt = PromptOf(cli, passphrase);
+  daemon.root_key_environment.deposit = deposit.get();
+  return RunDaemon(daemon, std::move(descriptors));
+}
+
+// What the daemon on the socket says of itself and its keeper.
+struct Serving {
+  std::string mountpoint;
+  int keeper_pid = 0;
+  uint64_t upgrades = 0;
+  std::string last_end;
+};
+
+template <typename Number>
+void ReadNumber(const std::string& text, Number& number) {
+  std::from_chars(text.data(), text.data() + text.size(), number);
+}
+
+Result<Serving> AskServing(Cli& cli) {
+  TRY_ASSIGN(auto client, cli.Client());
+  TRY_ASSIGN(const AwsAnswer answer, client.Status());
+  TRY_ASSIGN(const auto fields, ParseFields(answer));
+  Serving serving;
+  for (const auto& [name, value] : fields) {
+    if (name == "mountpoint") serving.mountpoint = value;
+    if (name == "keeper_pid") ReadNumber(value, serving.keeper_pid);
+    if (name == "upgrades") ReadNumber(value, serving.upgrades);
+    if (name == "last_end") serving.last_end = value;
+  }
+  return serving;
+}
+
+UniqueFd OpenProcess(int pid) {
+  return UniqueFd(pid > 0 ? static_cast<int>(syscall(SYS_pidfd_open, pid, 0)) : -1);
+}
+
+// A descriptor of the process that keeps `mountpoint`; invalid if the socket is another mount's or
+// nobody's.
+UniqueFd FindKeeper(Cli& cli, const std::string& mountpoint) {
+  const auto serving = AskServing(cli);
+  if (!serving || serving->mountpoint != mountpoint) return {};
+  return OpenProcess(serving->keeper_pid);
+}
+
+// Asks the keeper to replace the daemon by the program that is installed now, and waits for it.
+Status Upgrade(Cli& cli) {
+  TRY_ASSIGN(const Serving before, AskServing(cli));
+  const UniqueFd keeper = OpenProcess(before.keeper_pid);
+  if (!keeper.valid() || syscall(SYS_pidfd_send_signal, keeper.get(), SIGHUP, nullptr, 0) != 0) {
+    return FailErrno(errno == EPERM ? Code::kPermissionDenied : Code::kUnavailable,
+                     "signal the keeper, process " + std::to_string(before.keeper_pid), errno);
+  }
+  const auto deadline = std::chrono::steady_clock::now() + kUpgradeTime;
+  while (std::chrono::steady_clock::now() < deadline) {
+    pollfd ended{keeper.get(), POLLIN, 0};
+    if (poll(&ended, 1, kUpgradeLookMs) > 0) break;
+    const auto now = AskServing(cli);
+    if (!now) continue;
+    if (now->upgrades > before.upgrades) return {};
+    if (now->last_end.starts_with(kUpgradeFailed)) {
+      return Fail(Code::kFailedPrecondition, now->last_end + "; the old one goes on serving");
+    }
+  }
+  return Fail(Code::kUnavailable, "no successor came up in time; see the log");
 }
 
 Status Unmount(Cli& cli, const std::string& named, bool lazy) {
   const std::string mountpoint = AbsolutePath(named);
-  const UniqueFd daemon = FindDaemon(cli, mountpoint);
+  const UniqueFd keeper = FindKeeper(cli, mountpoint);
   TRY(fs::UnmountFuse(mountpoint, lazy));
-  if (!daemon.valid()) return {};
-  // The daemon ends when its mount does. Waiting for it lets the next command mount the store
+  if (!keeper.valid()) return {};
+  // The keeper ends when its mount does. Waiting for it lets the next command mount the store
   // again.
-  pollfd ended{daemon.get(), POLLIN, 0};
+  pollfd ended{keeper.get(), POLLIN, 0};
   if (poll(&ended, 1, kDaemonEndMs) == 0) {
     cli.Note("the daemon still serves files that are open");
   }
@@ -176,14 +271,36 @@ void AddMountVerbs(CLI::App& app, Cli& cli) {
                     "file:PATH or credential:NAME, if the root key is not where it was");
   mount->add_flag("-f,--foreground", options->foreground,
                   "Stay, and log to standard error (for service managers)");
+  mount->add_flag("--reprompt", options->reprompt,
+                  "Keep no root key in memory for a daemon that has to be started again");
+  mount->add_flag("!--no-resend", options->resend)->group("");
   mount->add_option("--ready-fd", options->ready_fd)->group("");
   mount->add_option("--passphrase-fd", options->passphrase_fd)->group("");
   mount->callback([&cli, options] {
     cli.subject = "mount";
     cli.run = [&cli, options] {
-      return options->foreground ? ServeInForeground(cli, *options)
-                                 : ServeInBackground(cli, *options);
+      return options->foreground ? KeepInForeground(cli, *options)
+                                 : KeepInBackground(cli, *options);
     };
+  });
+
+  auto stamp_log = std::make_shared<bool>(false);
+  CLI::App* daemon = app.add_subcommand("daemon", "Serve under a keeper")->group("");
+  daemon->add_option("MOUNTPOINT", options->mountpoint);
+  daemon->add_option("--store", cli.places.store);
+  daemon->add_option("--root-key", options->root_key);
+  daemon->add_flag("!--no-resend", options->resend);
+  daemon->add_flag("--stamp-log", *stamp_log);
+  daemon->callback([&cli, options, stamp_log] {
+    cli.subject = "daemon";
+    cli.run = [&cli, options, stamp_log] { return ServeForKeeper(cli, *options, *stamp_log); };
+  });
+
+  CLI::App* upgrade =
+      app.add_subcommand("upgrade", "Let the installed program take over from the one that runs");
+  upgrade->callback([&cli] {
+    cli.subject = "upgrade";
+    cli.run = [&cli] { return Upgrade(cli); };
   });
 
   auto mountpoint = std::make_shared<std::string>();

@@ -1,9 +1,9 @@
 #pragma once
 
-#include <functional>
 #include <optional>
 
 #include "crypto/base/result.h"
+#include "crypto/base/unique_fd.h"
 #include "crypto/root_key.h"
 #include "mount/config.h"
 
@@ -14,25 +14,27 @@ struct DaemonOptions {
   // Where the root key is now, if not where the store's header says.
   std::optional<crypto::RootKeySource> root_key;
   crypto::RootKeyEnvironment root_key_environment;
+  bool resend = true;  // False: as on a kernel without FUSE_NOTIFY_RESEND, for tests.
 };
 
-struct DaemonEvents {
-  // The mount and the socket answer. False: whoever waited for that has gone, so end again.
-  std::function<bool()> ready;
-  std::function<void()> stopping;
+// What the keeper holds for the daemon; see DaemonFd (keeper.h).
+struct DaemonDescriptors {
+  UniqueFd link;
+  UniqueFd shared_state;
+  UniqueFd listener;
 };
 
-// The life of one daemon, in this order: header, root key, store, socket, mount, file system
-// session, ready; then it serves until SIGTERM or SIGINT comes or somebody unmounts, and takes
-// everything down in reverse. After a signal with files still open on the mount it detaches the
-// mount and gives their readers five seconds; then it ends the process, which ends their
-// connection.
+// The life of one daemon under its keeper, in this order: root key, (word of the keeper) store,
+// (word of the keeper, with the mount) socket, file system session; then it serves until somebody
+// unmounts or the keeper asks it to make room for a successor, and takes everything down in
+// reverse. Without its keeper it goes on serving, until somebody unmounts.
 //
 // Threads: this one waits; "secretfs-upkeep" puts the audit trail on the disk, destroys secrets
 // whose time has come and bounds the log; libmicrohttpd's and the session's serve. All are joined
-// before this returns. Blocks the signals it waits for, for good.
+// before this returns. Blocks all signals for good: they are the keeper's to hear.
 //
-// Errors: what each step says. kSealed for a root key that is wrong or not there.
-Status RunDaemon(const DaemonOptions& options, const DaemonEvents& events);
+// Errors: what each step says; the keeper is told too. kSealed for a root key that is wrong or not
+// there.
+Status RunDaemon(const DaemonOptions& options, DaemonDescriptors descriptors);
 
 }  // namespace secretfs::mount

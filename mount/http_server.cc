@@ -13,6 +13,7 @@
 #include <map>
 #include <optional>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "crypto/base/log.h"
@@ -26,6 +27,8 @@ constexpr size_t kStackBytes = size_t{256} * 1024;
 constexpr unsigned kConnectionsMax = 64;
 constexpr int kConnectionsPerUidMax = 16;
 constexpr unsigned kTimeoutSeconds = 30;
+// For clients that had connected when the daemon was asked to end.
+constexpr std::chrono::milliseconds kDrain{2000};
 constexpr std::chrono::seconds kLogPause{10};
 // Request line and headers, with room for libmicrohttpd's own bookkeeping and a window of the body.
 // Not more than 32 KiB: beyond that libmicrohttpd maps pages of its own, which nobody would wipe.
@@ -70,12 +73,22 @@ struct Exchange {
   size_t received = 0;
 };
 
+struct Connection {
+  uint32_t uid;
+  bool waits = false;
+};
+
 class MicrohttpdServer final : public HttpServer {
  public:
   MicrohttpdServer(HttpHandler handler, crypto::RandomSource& random)
       : handler_(std::move(handler)), random_(random) {}
   ~MicrohttpdServer() override {
-    if (daemon_ != nullptr) MHD_stop_daemon(daemon_);
+    if (daemon_ == nullptr) return;
+    // The socket is not ours alone: a successor goes on listening, and stopping would shut it down.
+    const MHD_socket listener = MHD_quiesce_daemon(daemon_);
+    AwaitAnswers();
+    MHD_stop_daemon(daemon_);
+    if (listener >= 0) close(listener);
   }
 
   Status Listen(UniqueFd listener) {
@@ -84,7 +97,7 @@ class MicrohttpdServer final : public HttpServer {
     // wrong with the options.
     daemon_ = MHD_start_daemon(
         MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
-            MHD_USE_ERROR_LOG,
+            MHD_USE_ITC | MHD_USE_ERROR_LOG,
         0, nullptr, nullptr, &OnRequest, this, MHD_OPTION_EXTERNAL_LOGGER, &OnLog, this,
         MHD_OPTION_LISTEN_SOCKET, listener.get(), MHD_OPTION_THREAD_STACK_SIZE, kStackBytes,
         MHD_OPTION_CONNECTION_LIMIT, kConnectionsMax, MHD_OPTION_CONNECTION_TIMEOUT,
@@ -111,18 +124,28 @@ class MicrohttpdServer final : public HttpServer {
                            MHD_ConnectionNotificationCode what) {
     auto* server = static_cast<MicrohttpdServer*>(self);
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
-      auto uid = std::make_unique<uint32_t>(PeerOf(connection).uid);
-      server->CountConnection(connection, *uid);
-      *socket_context = uid.release();
+      auto opened = std::make_unique<Connection>(PeerOf(connection).uid);
+      server->CountConnection(connection, opened->uid);
+      server->SetWaiting(*opened, true);
+      *socket_context = opened.release();
     } else {
-      const std::unique_ptr<uint32_t> uid(static_cast<uint32_t*>(*socket_context));
-      server->UncountConnection(*uid);
+      const std::unique_ptr<Connection> closed(static_cast<Connection*>(*socket_context));
+      server->SetWaiting(*closed, false);
+      server->UncountConnection(closed->uid);
     }
   }
 
-  static void OnCompleted(void*, MHD_Connection*, void** exchange, MHD_RequestTerminationCode) {
+  static Connection& ContextOf(MHD_Connection* connection) {
+    const MHD_ConnectionInfo* info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return *static_cast<Connection*>(info->socket_context);
+  }
+
+  static void OnCompleted(void* self, MHD_Connection* connection, void** exchange,
+                          MHD_RequestTerminationCode) {
     delete static_cast<Exchange*>(*exchange);
     *exchange = nullptr;
+    static_cast<MicrohttpdServer*>(self)->SetWaiting(ContextOf(connection), false);
   }
 
   static MHD_Result OnRequest(void* self, MHD_Connection* connection, const char* url,
@@ -131,6 +154,7 @@ class MicrohttpdServer final : public HttpServer {
     auto* server = static_cast<MicrohttpdServer*>(self);
     try {
       if (*exchange_slot == nullptr) {
+        server->SetWaiting(ContextOf(connection), true);
         auto exchange = server->Begin(connection, url, method);
         // Nothing is read of a body that is too large: the connection ends after the answer.
         const bool too_large = exchange->content_length > kHttpBodyBytesMax;
@@ -149,6 +173,25 @@ class MicrohttpdServer final : public HttpServer {
     } catch (const std::exception& error) {
       Log(LogLevel::kError, std::string("http: ") + error.what());
       return MHD_NO;
+    }
+  }
+
+  // A connection waits for an answer from its first moment, and again with each further request.
+  void SetWaiting(Connection& connection, bool waits) {
+    MutexLock lock(mutex_);
+    if (connection.waits == waits) return;
+    connection.waits = waits;
+    waiting_ += waits ? 1 : -1;
+  }
+
+  void AwaitAnswers() {
+    const auto deadline = std::chrono::steady_clock::now() + kDrain;
+    while (std::chrono::steady_clock::now() < deadline) {
+      {
+        MutexLock lock(mutex_);
+        if (waiting_ == 0) return;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
   }
 
@@ -259,6 +302,7 @@ class MicrohttpdServer final : public HttpServer {
   MHD_Daemon* daemon_ = nullptr;
   Mutex mutex_;
   std::map<uint32_t, int> connections_ GUARDED_BY(mutex_);
+  int waiting_ GUARDED_BY(mutex_) = 0;  // Connections that want an answer.
   std::chrono::steady_clock::time_point log_again_at_ GUARDED_BY(mutex_);
 };
 

@@ -26,8 +26,9 @@ class HttpServer {
   // kUnavailable.
   static Result<std::unique_ptr<HttpServer>> Start(UniqueFd listener, HttpHandler handler,
                                                    crypto::RandomSource& random);
-  // Stops accepting and joins the threads; a request that a handler works on is worked on to its
-  // end.
+  // Stops accepting, gives connections that were accepted kDrain to ask and be answered, and joins
+  // the threads; a request that a handler works on is worked on to its end. The listening socket
+  // stays as it is for whoever shares it.
   virtual ~HttpServer() = default;
 };
 

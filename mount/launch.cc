@@ -2,24 +2,21 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/wait.h>
 
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <csignal>
 #include <string_view>
 
+#include "mount/keeper_link.h"
 #include "mount/log_file.h"
+#include "mount/spawn.h"
 
 namespace secretfs::mount {
 namespace {
 
 constexpr size_t kReportBytesMax = 4096;
-// Above every number that the child's descriptors get, so that placing one cannot overwrite
-// another.
-constexpr int kParkedFdMin = 16;
 constexpr std::string_view kReadyReport = "ready\n";
 
 struct Pipe {
@@ -34,60 +31,11 @@ Result<Pipe> OpenPipe() {
   }
   const UniqueFd read_low(fds[0]);
   const UniqueFd write_low(fds[1]);
-  Pipe pipe{UniqueFd(fcntl(fds[0], F_DUPFD_CLOEXEC, kParkedFdMin)),
-            UniqueFd(fcntl(fds[1], F_DUPFD_CLOEXEC, kParkedFdMin))};
-  if (!pipe.read.valid() || !pipe.write.valid()) {
-    return FailErrno(Code::kUnavailable, "open a pipe", errno);
-  }
+  Pipe pipe;
+  TRY_ASSIGN(pipe.read, SpawnPlan::Park(fds[0]));
+  TRY_ASSIGN(pipe.write, SpawnPlan::Park(fds[1]));
   return pipe;
 }
-
-// posix_spawn's two property lists, destroyed when done with.
-class SpawnPlan {
- public:
-  SpawnPlan() {
-    posix_spawn_file_actions_init(&actions_);
-    posix_spawnattr_init(&attributes_);
-    sigset_t none;
-    sigemptyset(&none);
-    sigset_t all;
-    sigfillset(&all);
-    posix_spawnattr_setsigmask(&attributes_, &none);
-    posix_spawnattr_setsigdefault(&attributes_, &all);
-    posix_spawnattr_setflags(&attributes_,
-                             POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  }
-  ~SpawnPlan() {
-    posix_spawnattr_destroy(&attributes_);
-    posix_spawn_file_actions_destroy(&actions_);
-  }
-  SpawnPlan(const SpawnPlan&) = delete;
-  SpawnPlan& operator=(const SpawnPlan&) = delete;
-
-  void OpenForReading(int fd, const char* path) {
-    posix_spawn_file_actions_addopen(&actions_, fd, path, O_RDONLY, 0);
-  }
-  void Place(const UniqueFd& from, int to) {
-    posix_spawn_file_actions_adddup2(&actions_, from.get(), to);
-  }
-  void CloseFrom(int fd) { posix_spawn_file_actions_addclosefrom_np(&actions_, fd); }
-
-  Result<pid_t> Spawn(std::vector<std::string> arguments) const {
-    arguments.insert(arguments.begin(), "secretfs");
-    std::vector<char*> pointers;
-    for (std::string& argument : arguments) pointers.push_back(argument.data());
-    pointers.push_back(nullptr);
-    pid_t pid = -1;
-    const int failed =
-        posix_spawn(&pid, "/proc/self/exe", &actions_, &attributes_, pointers.data(), environ);
-    if (failed != 0) return FailErrno(Code::kUnavailable, "start the daemon", failed);
-    return pid;
-  }
-
- private:
-  posix_spawn_file_actions_t actions_{};
-  posix_spawnattr_t attributes_{};
-};
 
 Result<std::string> ReadReport(int fd) {
   std::string report(kReportBytesMax, '\0');
@@ -113,22 +61,14 @@ std::unexpected<Error> EndedEarly(pid_t pid, const std::string& log_path) {
   return Fail(Code::kInternal, "the daemon " + how + " before it was ready; see " + log_path);
 }
 
-// "<code> <message>\n", the code as its number: both ends are the same program.
 std::string ReportOf(const Error& error) {
-  return std::to_string(static_cast<int>(error.code)) + " " + error.message + "\n";
+  return EncodeError(error) + "\n";
 }
 
 Status OutcomeOf(std::string_view report) {
   if (report == kReadyReport) return {};
-  int code = 0;
-  const auto [end, bad] = std::from_chars(report.data(), report.data() + report.size(), code);
-  const bool known = bad == std::errc() && code >= 0 && code <= static_cast<int>(Code::kInternal);
-  if (!known || end == report.data() + report.size()) {
-    return Fail(Code::kInternal, "the daemon reports nonsense");
-  }
-  std::string_view message = report.substr(static_cast<size_t>(end - report.data()) + 1);
-  while (message.ends_with('\n')) message.remove_suffix(1);
-  return Fail(static_cast<Code>(code), std::string(message));
+  while (report.ends_with('\n')) report.remove_suffix(1);
+  return std::unexpected(DecodeError(report));
 }
 
 void SendPassphrase(UniqueFd pipe, const crypto::SecretBuffer& passphrase) {
@@ -141,18 +81,19 @@ void SendPassphrase(UniqueFd pipe, const crypto::SecretBuffer& passphrase) {
 
 Status LaunchDaemon(const Launch& launch) {
   TRY_ASSIGN(const UniqueFd log_low, OpenLogFile(launch.log_path));
-  const UniqueFd log(fcntl(log_low.get(), F_DUPFD_CLOEXEC, kParkedFdMin));
+  TRY_ASSIGN(const UniqueFd log, SpawnPlan::Park(log_low.get()));
   TRY_ASSIGN(Pipe ready, OpenPipe());
   TRY_ASSIGN(Pipe passphrase, OpenPipe());
 
   SpawnPlan plan;
+  plan.NewSession();
   plan.OpenForReading(STDIN_FILENO, "/dev/null");
-  plan.Place(log, 1);
-  plan.Place(log, STDERR_FILENO);
-  plan.Place(ready.write, kReadyFd);
-  if (launch.passphrase) plan.Place(passphrase.read, kPassphraseFd);
+  plan.Place(log.get(), 1);
+  plan.Place(log.get(), STDERR_FILENO);
+  plan.Place(ready.write.get(), kReadyFd);
+  if (launch.passphrase) plan.Place(passphrase.read.get(), kPassphraseFd);
   plan.CloseFrom(launch.passphrase ? kPassphraseFd + 1 : kReadyFd + 1);
-  TRY_ASSIGN(const pid_t pid, plan.Spawn(launch.arguments));
+  TRY_ASSIGN(const pid_t pid, plan.Spawn("/proc/self/exe", launch.arguments));
   ready.write.Reset();
   passphrase.read.Reset();
   if (launch.passphrase) {

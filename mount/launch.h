@@ -24,8 +24,7 @@ struct Launch {
 // its error becomes this one's. The daemon gets a session of its own, /dev/null to read, the log to
 // write, and no descriptor of ours.
 //
-// By posix_spawn, never by fork: a forked child would share the store's locks and hold copies of
-// secrets. The passphrase goes through a pipe; arguments and environment are for everyone to read.
+// The passphrase goes through a pipe; arguments and environment are for everyone to read.
 Status LaunchDaemon(const Launch& launch);
 
 // Makes a descriptor that came from LaunchDaemon() this process's own: no program that it runs gets

@@ -43,9 +43,10 @@ std::string_view BuildVersion() {
   return SECRETFS_VERSION;
 }
 
-StatusReporter::StatusReporter(store::SecretService& service, std::string mountpoint,
-                               const Clock& clock)
+StatusReporter::StatusReporter(store::SecretService& service, const fs::SharedState& state,
+                               std::string mountpoint, const Clock& clock)
     : service_(service),
+      state_(state),
       mountpoint_(std::move(mountpoint)),
       clock_(clock),
       started_at_(clock.NowMs()) {}
@@ -75,6 +76,11 @@ std::string StatusReporter::Build(TimeMs now) {
   ObjectText status;
   status.Text("version", BuildVersion())
       .Number("pid", static_cast<uint64_t>(getpid()))
+      .Number("keeper_pid", state_.keeper_pid)
+      .Number("generation", state_.generation)
+      .Number("restarts", state_.restarts)
+      .Number("upgrades", state_.upgrades)
+      .Text("last_end", state_.last_end)
       .Text("started_at", FormatTime(started_at_))
       .Text("as_of", FormatTime(now))
       .Text("store_id", service_.header().store_id)

@@ -5,6 +5,7 @@
 
 #include "crypto/base/clock.h"
 #include "crypto/base/mutex.h"
+#include "fs/shared_state.h"
 #include "store/secret_service.h"
 
 namespace secretfs::mount {
@@ -17,8 +18,9 @@ std::string_view BuildVersion();
 // read. Thread-safe.
 class StatusReporter {
  public:
-  // `service` and `clock` must outlive the reporter. The daemon counts as started now.
-  StatusReporter(store::SecretService& service, std::string mountpoint, const Clock& clock);
+  // `service`, `state` and `clock` must outlive the reporter. The daemon counts as started now.
+  StatusReporter(store::SecretService& service, const fs::SharedState& state,
+                 std::string mountpoint, const Clock& clock);
 
   std::string Text();
 
@@ -26,6 +28,7 @@ class StatusReporter {
   std::string Build(TimeMs now);
 
   store::SecretService& service_;
+  const fs::SharedState& state_;
   const std::string mountpoint_;
   const Clock& clock_;
   const TimeMs started_at_;

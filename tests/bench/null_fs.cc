@@ -148,7 +148,11 @@ int main(int argc, char** argv) {
   }
   auto device = secretfs::fs::MountFuse({.mountpoint = argv[1], .allow_other = false});
   if (!device) return Complain(device.error().message);
-  auto server = FuseServer::Create(std::move(*device), Operations(), nullptr);
+  auto memory = secretfs::fs::CreateSharedState();
+  if (!memory) return Complain(memory.error().message);
+  const auto state = secretfs::fs::MapSharedState(memory->get());
+  if (!state) return Complain(state.error().message);
+  auto server = FuseServer::Create(std::move(*device), **state, {.operations = Operations()});
   if (!server) return Complain(server.error().message);
   const secretfs::Status running = (*server)->Run(with_threads ? std::atoi(argv[3]) : 0);
   if (!running) return Complain(running.error().message);

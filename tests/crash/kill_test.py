@@ -107,12 +107,13 @@ class KillTest(unittest.TestCase):
         written = 0
         for round_number in range(ROUNDS):
             daemon.mount()
+            serving = daemon.daemon_pid()
             writers = [Writer(daemon, f"r{round_number}w{i}") for i in range(WRITERS)]
             for writer in writers:
                 writer.start()
             # Joining is the wait: the moment of the kill is random, and some may be done before.
             writers[0].join(chooser.uniform(0.0, 0.12))
-            daemon.kill()
+            daemon.kill(serving)
             for writer in writers:
                 writer.join()
             daemon.mount()

@@ -55,17 +55,19 @@ class MemoryTest(unittest.TestCase):
         for _ in range(20):
             daemon.run("get", "plain")
             daemon.run("get", "keyed", "-k", "password")
+        pid = daemon.daemon_pid()
         # What is searched for can be found: a name that the daemon keeps is there.
-        self.assertNotEqual(search(daemon.pid, daemon.mountpoint.encode()), [])
+        self.assertNotEqual(search(pid, daemon.mountpoint.encode()), [])
         for value in (plain, key):
-            self.assertEqual(search(daemon.pid, value.encode()), [])
+            self.assertEqual(search(pid, value.encode()), [])
             # Not even a part of it that would do.
-            self.assertEqual(search(daemon.pid, value[:20].encode()), [])
-        with open(f"/proc/{daemon.pid}/status", encoding="ascii") as file:
+            self.assertEqual(search(pid, value[:20].encode()), [])
+            self.assertEqual(search(daemon.keeper_pid, value[:20].encode()), [])
+        with open(f"/proc/{pid}/status", encoding="ascii") as file:
             status = dict(line.split(":\t", 1) for line in file if ":\t" in line)
         self.assertEqual(status["VmSwap"].split()[0], "0")
         self.assertGreater(int(status["VmLck"].split()[0]), 0)
-        with open(f"/proc/{daemon.pid}/limits", encoding="ascii") as file:
+        with open(f"/proc/{pid}/limits", encoding="ascii") as file:
             core = next(line for line in file if line.startswith("Max core file size"))
         self.assertRegex(core, r"\b0 +0 +bytes")
 

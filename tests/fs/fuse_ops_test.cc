@@ -296,7 +296,8 @@ TEST_F(FuseOpsTest, EveryWriteIsRefusedAsReadOnly) {
 }
 
 TEST_F(FuseOpsTest, AnExceptionIsAnIoErrorAndOneReply) {
-  Tree tree(service_, clock_, {.status = []() -> std::string { throw std::runtime_error("x"); }});
+  Tree tree(service_, memory_, clock_,
+            {.status = []() -> std::string { throw std::runtime_error("x"); }});
   FuseFilesystem broken{.tree = tree, .callers = callers_};
   fuse_req request;
   request.userdata = &broken;

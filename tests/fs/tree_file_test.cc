@@ -145,7 +145,8 @@ TEST_F(TreeFileTest, AHandleWhoseVersionIsGoneIsStale) {
 TEST_F(TreeFileTest, AHandleWorksInANewDaemon) {
   const uint64_t node = NodeOf("prod/db/_keys/password");
   const auto file = tree_.Open(As(kOwner), node);
-  Tree restarted(service_, clock_, {});
+  CallerMemory memory;
+  Tree restarted(service_, memory, clock_, {});
   const auto bytes = restarted.Read(As(kOwner), node, file->handle, {0, 4096});
   EXPECT_EQ(AsText(bytes->Reveal()), "hunter2");
 }

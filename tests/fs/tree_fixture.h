@@ -115,7 +115,8 @@ class TreeTest : public ::testing::Test {
   secretfs::testing::FakeClock clock_;
   Fake service_{clock_};
   std::string status_ = "{\"state\": \"serving\"}\n";
-  Tree tree_{service_, clock_, {.status = [this] { return status_; }}};
+  CallerMemory memory_;
+  Tree tree_{service_, memory_, clock_, {.status = [this] { return status_; }}};
   std::map<uint32_t, store::Principal> principals_;
 };
 

@@ -16,7 +16,8 @@ struct EndpointParts {
   testing::TempStore temp;
   std::unique_ptr<store::SecretService> service = temp.Open();
   fs::Callers callers{service->realm(), getuid(), temp.clock};
-  StatusReporter status{*service, "/mnt/secrets", temp.clock};
+  std::unique_ptr<fs::SharedState> state = std::make_unique<fs::SharedState>();
+  StatusReporter status{*service, *state, "/mnt/secrets", temp.clock};
   AwsEndpoint endpoint{*service, callers, status};
 };
 

@@ -7,6 +7,7 @@ mount or a process.
 import http.client
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -55,7 +56,7 @@ class Daemon:
             "LANG": "C.UTF-8",
             "XDG_RUNTIME_DIR": self.root,
         }
-        self.pid = None
+        self.keeper_pid = None
         self.run("init", "--store", self.store, "--root-key", f"file:{self.key}")
         if secret is not None:
             self.mount()
@@ -86,35 +87,47 @@ class Daemon:
             )
         return done.stdout, done.stderr.decode(errors="replace")
 
-    def mount(self):
-        self.run("mount", "--store", self.store, self.mountpoint)
-        self.pid = json.loads(self.run("status", "--json")[0])["pid"]
+    def mount(self, *options):
+        self.run("mount", *options, "--store", self.store, self.mountpoint)
+        self.keeper_pid = self.status()["keeper_pid"]
+
+    def status(self):
+        return json.loads(self.run("status", "--json")[0])
+
+    def daemon_pid(self):
+        """Of the daemon as it is now; its keeper replaces it when it dies."""
+        return self.status()["pid"]
 
     def unmount(self):
         self.run("umount", self.mountpoint)
         self.wait_for_end()
 
     def wait_for_end(self):
-        """Until the daemon's process is gone; a pidfd becomes readable then."""
-        if self.pid is None:
+        """Until the keeper's process is gone; a pidfd becomes readable then."""
+        if self.keeper_pid is None:
             return
-        pid, self.pid = self.pid, None
+        pid, self.keeper_pid = self.keeper_pid, None
         try:
             fd = os.pidfd_open(pid)
         except ProcessLookupError:
             return
         try:
-            import select
-
             if not select.select([fd], [], [], 20)[0]:
-                raise Failed(f"the daemon {pid} did not end")
+                raise Failed(f"the keeper {pid} did not end")
         finally:
             os.close(fd)
 
-    def kill(self):
-        """SIGKILL, and what an operator does after it."""
-        os.kill(self.pid, signal.SIGKILL)
+    def kill(self, daemon_pid):
+        """SIGKILL for keeper and daemon, and what an operator does after it."""
+        daemon = os.pidfd_open(daemon_pid)
+        os.kill(self.keeper_pid, signal.SIGKILL)
         self.wait_for_end()
+        try:
+            signal.pidfd_send_signal(daemon, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        select.select([daemon], [], [], 20)
+        os.close(daemon)
         subprocess.run(["umount", "-l", self.mountpoint], capture_output=True, check=False)
 
     def put(self, name, value, *options, **keywords):
@@ -166,8 +179,8 @@ class Daemon:
 
     def close(self):
         left = []
-        if self.pid is not None:
-            pid = self.pid
+        if self.keeper_pid is not None:
+            pid = self.keeper_pid
             self.run("umount", self.mountpoint, code=None)
             try:
                 self.wait_for_end()

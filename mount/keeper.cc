@@ -1,0 +1,482 @@
+#include "mount/keeper.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <memory>
+#include <optional>
+
+#include "crypto/base/log.h"
+#include "crypto/root_key_deposit.h"
+#include "fs/fuse_mount.h"
+#include "fs/fuse_request_source.h"
+#include "fs/shared_state.h"
+#include "mount/keeper_link.h"
+#include "mount/listen_socket.h"
+#include "mount/spawn.h"
+
+namespace secretfs::mount {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+constexpr milliseconds kTick{1000};
+constexpr int kRequestSecondsMax = 10;
+constexpr int kStartsMax = 10;
+constexpr milliseconds kPauseMin{10};
+constexpr milliseconds kPauseMax{5000};
+// A daemon that lived longer than this was well.
+constexpr seconds kYoung{10};
+constexpr seconds kOpenFilesGrace{5};
+
+SteadyTime Now() {
+  return std::chrono::steady_clock::now();
+}
+
+Result<UniqueFd> BlockSignals() {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, nullptr);
+  sigset_t awaited;
+  sigemptyset(&awaited);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&awaited, signal);
+  UniqueFd fd(signalfd(-1, &awaited, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!fd.valid()) return FailErrno(Code::kUnavailable, "wait for signals", errno);
+  return fd;
+}
+
+// A mount whose daemon and keeper were killed answers ENOTCONN to everybody. Detaching it harms
+// nobody, and without that none could take its place.
+Status ClearDeadMount(const std::string& mountpoint) {
+  struct stat ignored{};
+  if (stat(mountpoint.c_str(), &ignored) == 0 || errno != ENOTCONN) return {};
+  TRY_ASSIGN(const bool is_ours, fs::IsSecretfsMounted(mountpoint));
+  if (!is_ours) return {};
+  Log(LogLevel::kWarning, mountpoint + ": detaching the mount of a daemon that is gone");
+  return fs::UnmountFuse(mountpoint, /*lazy=*/true);
+}
+
+// A daemon, from its start to its end.
+struct Child {
+  pid_t pid = -1;
+  UniqueFd process;  // Its pidfd.
+  KeeperLink link;
+  SteadyTime started_at;
+  KeeperWord reached = KeeperWord::kFailed;  // The last step that it reported.
+  bool told_to_stop = false;
+  std::optional<Error> failure;  // What it said before it ended.
+  UniqueFd program;              // Of an upgrade: what it runs.
+};
+
+struct End {
+  bool orderly = false;  // Exit status 0: it was told to stop, or the mount is gone.
+  bool by_sigkill = false;
+  std::string text;
+};
+
+End EndOf(pid_t pid) {
+  int status = 0;
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (WIFSIGNALED(status)) {
+    return {.orderly = false,
+            .by_sigkill = WTERMSIG(status) == SIGKILL,
+            .text = "was killed by signal " + std::to_string(WTERMSIG(status))};
+  }
+  return {.orderly = WEXITSTATUS(status) == 0,
+          .by_sigkill = false,
+          .text = "ended with status " + std::to_string(WEXITSTATUS(status))};
+}
+
+// Finds a daemon that has been at one request for too long, without costing requests anything: the
+// same request in the same slot, tick after tick.
+class Watchdog {
+ public:
+  bool IsStuck(fs::SharedState& state) {
+    bool stuck = false;
+    for (size_t i = 0; i < seen_.size(); ++i) {
+      const uint64_t unique = fs::RequestIn(state.slots[i]);
+      Seen& seen = seen_[i];
+      seen = {unique, unique != 0 && unique == seen.unique ? seen.ticks + 1 : 0};
+      stuck = stuck || seen.ticks >= kRequestSecondsMax;
+    }
+    return stuck;
+  }
+  void Reset() { seen_ = {}; }
+
+ private:
+  struct Seen {
+    uint64_t unique = 0;
+    int ticks = 0;
+  };
+  std::array<Seen, fs::kReaderThreadsMax> seen_;
+};
+
+class Keeper {
+ public:
+  Keeper(KeeperOptions options, const KeeperEvents& events)
+      : options_(std::move(options)), mountpoint_(options_.config.mountpoint), events_(events) {}
+
+  ~Keeper() {
+    for (auto* child : {&current_, &successor_}) {
+      if (*child) {
+        kill((*child)->pid, SIGKILL);
+        EndOf((*child)->pid);
+      }
+    }
+  }
+  Keeper(const Keeper&) = delete;
+  Keeper& operator=(const Keeper&) = delete;
+
+  Status Run() {
+    TRY(Prepare());
+    TRY_ASSIGN(current_, Start(program_.get()));
+    while (!ended_) {
+      Wait();
+      if (!ended_) HandleTimes();
+    }
+    return outcome_;
+  }
+
+ private:
+  Status Prepare();
+  Result<Child> Start(int program);
+
+  void Wait();
+  void HandleSignals();
+  void HandleMessages(Child& child);
+  void HandleWord(Child& child, KeeperMessage message);
+  void HandleTimes();
+  void HandleEndOfCurrent();
+  void HandleEndOfSuccessor();
+
+  void MountAndServe(Child& child);
+  void ReplaceAfter(const End& end, const Child& dead);
+  void Upgrade();
+  void Unmount();
+  // The mount is over: `outcome` is what Run() returns.
+  void EndWith(Status outcome) {
+    if (!ended_) outcome_ = std::move(outcome);
+    ended_ = true;
+  }
+  void GiveUp(const std::string& why);
+  void SetLastEnd(const std::string& text);
+
+  KeeperOptions options_;
+  const std::string mountpoint_;
+  const KeeperEvents& events_;
+  std::string program_path_;  // Where an upgrade finds its program.
+  UniqueFd program_;          // What serves now: a file that was replaced there stays at hand.
+  UniqueFd signals_;
+  UniqueFd memory_;
+  fs::SharedStatePtr state_;
+  UniqueFd deposit_;
+  std::unique_ptr<ListenSocket> socket_;
+  UniqueFd listener_;
+  UniqueFd device_;  // /dev/fuse, once mounted.
+
+  std::optional<Child> current_;
+  std::optional<Child> successor_;
+  std::optional<SteadyTime> restart_at_;
+  std::optional<SteadyTime> stop_by_;  // Unmounted; what is still open by then is cut off.
+  SteadyTime next_tick_ = Now() + kTick;
+  Watchdog watchdog_;
+  bool was_ready_ = false;
+  int failed_starts_ = 0;
+  int young_deaths_ = 0;
+  bool ended_ = false;
+  Status outcome_;
+};
+
+Status Keeper::Prepare() {
+  std::array<char, 4096> path{};
+  const ssize_t size = readlink("/proc/self/exe", path.data(), path.size());
+  if (size > 0) program_path_.assign(path.data(), static_cast<size_t>(size));
+  program_ = UniqueFd(open("/proc/self/exe", O_PATH | O_CLOEXEC));
+  if (!program_.valid()) return FailErrno(Code::kUnavailable, "/proc/self/exe", errno);
+  TRY_ASSIGN(signals_, BlockSignals());
+  TRY_ASSIGN(memory_, fs::CreateSharedState());
+  TRY_ASSIGN(state_, fs::MapSharedState(memory_.get()));
+  state_->keeper_pid = static_cast<uint64_t>(getpid());
+  if (!options_.reprompt) {
+    auto deposit = crypto::CreateDeposit();
+    if (deposit) deposit_ = *std::move(deposit);
+    if (!deposit) {
+      Log(LogLevel::kWarning,
+          deposit.error().message + "; a daemon that is started again reads the root key itself");
+    }
+  }
+  TRY_ASSIGN(socket_, ListenSocket::Open(options_.config.socket));
+  listener_ = socket_->TakeDescriptor();
+  return {};
+}
+
+Result<Child> Keeper::Start(int program) {
+  TRY_ASSIGN(KeeperLink::Ends ends, KeeperLink::Connect());
+  SpawnPlan plan;
+  std::vector<UniqueFd> parked;
+  const auto place = [&](int from, int to) -> Status {
+    if (from < 0) return {};
+    TRY_ASSIGN(UniqueFd above, SpawnPlan::Park(from));
+    plan.Place(above.get(), to);
+    parked.push_back(std::move(above));
+    return {};
+  };
+  TRY(place(ends.daemon.fd(), kLinkFd));
+  TRY(place(memory_.get(), kSharedStateFd));
+  TRY(place(listener_.get(), kListenFd));
+  TRY(place(deposit_.get(), kDepositFd));
+  TRY(place(options_.passphrase.get(), kDaemonPassphraseFd));
+  TRY(place(program, kProgramFd));
+  plan.CloseFrom(kDaemonFdEnd);
+  const std::string path = "/proc/self/fd/" + std::to_string(kProgramFd);
+  TRY_ASSIGN(const pid_t pid, plan.Spawn(path.c_str(), options_.daemon_arguments));
+  options_.passphrase.Reset();
+  Child child{.pid = pid,
+              .process = UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))),
+              .link = std::move(ends.keeper),
+              .started_at = Now(),
+              .failure = std::nullopt,
+              .program = {}};
+  state_->generation.fetch_add(1);
+  if (child.process.valid()) return child;
+  const auto failure = FailErrno(Code::kUnavailable, "watch the daemon", errno);
+  kill(pid, SIGKILL);
+  EndOf(pid);
+  return failure;
+}
+
+void Keeper::Wait() {
+  SteadyTime wake = next_tick_;
+  if (restart_at_) wake = std::min(wake, *restart_at_);
+  if (stop_by_) wake = std::min(wake, *stop_by_);
+  const auto wait = std::chrono::ceil<milliseconds>(wake - Now());
+  std::array<pollfd, 5> fds = {pollfd{signals_.get(), POLLIN, 0},
+                               pollfd{current_ ? current_->link.fd() : -1, POLLIN, 0},
+                               pollfd{current_ ? current_->process.get() : -1, POLLIN, 0},
+                               pollfd{successor_ ? successor_->link.fd() : -1, POLLIN, 0},
+                               pollfd{successor_ ? successor_->process.get() : -1, POLLIN, 0}};
+  const int timeout_ms = static_cast<int>(std::max(milliseconds::zero(), wait).count());
+  if (poll(fds.data(), fds.size(), timeout_ms) <= 0) return;
+  if (fds[0].revents != 0) HandleSignals();
+  if (fds[1].revents != 0 && current_) HandleMessages(*current_);
+  if (fds[3].revents != 0 && successor_) HandleMessages(*successor_);
+  if (fds[4].revents != 0 && successor_) HandleEndOfSuccessor();
+  if (fds[2].revents != 0 && current_) HandleEndOfCurrent();
+}
+
+void Keeper::HandleSignals() {
+  signalfd_siginfo info{};
+  while (read(signals_.get(), &info, sizeof info) == sizeof info) {
+    if (info.ssi_signo == SIGHUP) {
+      Upgrade();
+    } else {
+      Unmount();
+    }
+  }
+}
+
+void Keeper::HandleMessages(Child& child) {
+  pollfd readable{child.link.fd(), POLLIN, 0};
+  while (poll(&readable, 1, 0) == 1 && (readable.revents & POLLIN) != 0) {
+    auto message = child.link.Receive();
+    if (!message || !*message) break;
+    HandleWord(child, **std::move(message));
+    if (ended_) return;
+  }
+}
+
+void Keeper::HandleWord(Child& child, KeeperMessage message) {
+  child.reached = message.word;
+  switch (message.word) {
+    case KeeperWord::kLoaded:
+      if (&child == &*current_) {
+        // Its failure shows as its end.
+        (void)child.link.Send(KeeperWord::kOpen);
+      } else if (current_) {
+        current_->told_to_stop = true;
+        (void)current_->link.Send(KeeperWord::kStop);
+      }
+      return;
+    case KeeperWord::kOpened:
+      MountAndServe(child);
+      return;
+    case KeeperWord::kReady:
+      failed_starts_ = 0;
+      watchdog_.Reset();
+      if (child.program.valid()) program_ = std::move(child.program);
+      if (!was_ready_) {
+        was_ready_ = true;
+        if (!events_.ready()) Unmount();
+      }
+      return;
+    case KeeperWord::kFailed:
+      child.failure = DecodeError(message.text);
+      return;
+    case KeeperWord::kOpen:
+    case KeeperWord::kServe:
+    case KeeperWord::kStop:
+      break;
+  }
+  Log(LogLevel::kError, "the daemon says what only a keeper says");
+}
+
+void Keeper::MountAndServe(Child& child) {
+  if (!device_.valid()) {
+    const auto mount = [&]() -> Status {
+      TRY(ClearDeadMount(mountpoint_));
+      TRY_ASSIGN(device_, fs::MountFuse({.mountpoint = mountpoint_,
+                                         .allow_other = options_.config.allow_other}));
+      return {};
+    };
+    if (Status mounted = mount(); !mounted) return EndWith(std::move(mounted));
+  }
+  (void)child.link.Send(KeeperWord::kServe, {}, device_.get());
+}
+
+void Keeper::HandleTimes() {
+  const SteadyTime now = Now();
+  if (now >= next_tick_) {
+    next_tick_ = now + kTick;
+    if (current_ && current_->reached == KeeperWord::kReady && watchdog_.IsStuck(*state_)) {
+      Log(LogLevel::kError, "the daemon has not answered a request for " +
+                                std::to_string(kRequestSecondsMax) + " s; it is replaced");
+      watchdog_.Reset();
+      kill(current_->pid, SIGKILL);
+    }
+  }
+  if (stop_by_ && now >= *stop_by_) {
+    Log(LogLevel::kWarning, mountpoint_ + ": files are still open; ending without them");
+    return EndWith({});
+  }
+  if (restart_at_ && now >= *restart_at_ && !stop_by_) {
+    restart_at_.reset();
+    auto started = Start(program_.get());
+    if (!started) return GiveUp(started.error().message);
+    current_ = *std::move(started);
+  }
+}
+
+void Keeper::HandleEndOfCurrent() {
+  HandleMessages(*current_);  // What it said last.
+  if (ended_) return;
+  const Child dead = std::move(*current_);
+  current_.reset();
+  const End end = EndOf(dead.pid);
+  if (stop_by_) return EndWith({});
+  if (dead.told_to_stop && successor_) {
+    state_->upgrades.fetch_add(1);
+    current_ = std::move(successor_);
+    successor_.reset();
+    (void)current_->link.Send(KeeperWord::kOpen);
+    return;
+  }
+  if (end.orderly && dead.reached == KeeperWord::kReady && !dead.told_to_stop) {
+    Log(LogLevel::kInfo, mountpoint_ + " is unmounted; the keeper ends");
+    return EndWith({});
+  }
+  if (!was_ready_) {
+    if (dead.failure) return EndWith(std::unexpected(*dead.failure));
+    return EndWith(Fail(Code::kInternal, "the daemon " + end.text + " before it was ready"));
+  }
+  ReplaceAfter(end, dead);
+}
+
+void Keeper::ReplaceAfter(const End& end, const Child& dead) {
+  const std::string text = dead.failure ? dead.failure->message : end.text;
+  Log(LogLevel::kError, "the daemon (pid " + std::to_string(dead.pid) + ") " +
+                            (dead.failure ? "failed: " + text : text) + "; it is replaced");
+  SetLastEnd(text);
+  state_->restarts.fetch_add(1);
+  failed_starts_ += dead.reached == KeeperWord::kReady ? 0 : 1;
+  if (failed_starts_ >= kStartsMax) {
+    return GiveUp(std::to_string(kStartsMax) +
+                  " daemons in a row did not come up; the last: " + text);
+  }
+  const bool died_young = Now() - dead.started_at < kYoung;
+  young_deaths_ = died_young && !end.by_sigkill ? std::min(young_deaths_ + 1, 20) : 0;
+  milliseconds pause = milliseconds::zero();
+  if (young_deaths_ > 0) pause = std::min(kPauseMax, kPauseMin * (1 << (young_deaths_ - 1)));
+  restart_at_ = Now() + pause;
+}
+
+void Keeper::HandleEndOfSuccessor() {
+  HandleMessages(*successor_);
+  if (!successor_ || ended_) return;
+  const Child dead = std::move(*successor_);
+  successor_.reset();
+  const End end = EndOf(dead.pid);
+  const std::string text = dead.failure ? dead.failure->message : "it " + end.text;
+  SetLastEnd(std::string(kUpgradeFailed) + text);
+  Log(LogLevel::kError, "the upgrade failed: " + text);
+}
+
+void Keeper::Upgrade() {
+  if (!current_ || successor_ || stop_by_ || current_->reached != KeeperWord::kReady) {
+    Log(LogLevel::kWarning, "no upgrade now: the daemon is being replaced");
+    return;
+  }
+  SetLastEnd("");
+  UniqueFd program(open(program_path_.c_str(), O_PATH | O_CLOEXEC));
+  auto started =
+      program.valid() ? Start(program.get()) : FailErrno(Code::kUnavailable, program_path_, errno);
+  if (!started) {
+    SetLastEnd(std::string(kUpgradeFailed) + started.error().message);
+    Log(LogLevel::kError, "the upgrade failed: " + started.error().message);
+    return;
+  }
+  successor_ = *std::move(started);
+  successor_->program = std::move(program);
+}
+
+void Keeper::Unmount() {
+  if (stop_by_) return;
+  if (!device_.valid()) return EndWith({});
+  events_.stopping();
+  const Status unmounted = fs::UnmountFuse(mountpoint_, /*lazy=*/false);
+  if (!unmounted && unmounted.error().code == Code::kFailedPrecondition) {
+    Log(LogLevel::kWarning, unmounted.error().message);
+    if (Status detached = fs::UnmountFuse(mountpoint_, /*lazy=*/true); !detached) {
+      Log(LogLevel::kError, detached.error().message);
+    }
+  }
+  stop_by_ = Now() + kOpenFilesGrace;
+  if (!current_) EndWith({});
+}
+
+void Keeper::GiveUp(const std::string& why) {
+  Log(LogLevel::kError, mountpoint_ + ": the mount ends: " + why);
+  if (Status detached = fs::UnmountFuse(mountpoint_, /*lazy=*/true); !detached) {
+    Log(LogLevel::kError, detached.error().message);
+  }
+  EndWith(Fail(Code::kUnavailable, mountpoint_ + ": " + why));
+}
+
+void Keeper::SetLastEnd(const std::string& text) {
+  const size_t size = std::min(text.size(), sizeof state_->last_end - 1);
+  std::copy_n(text.data(), size, state_->last_end);
+  state_->last_end[size] = '\0';
+}
+
+}  // namespace
+
+Status RunKeeper(KeeperOptions options, const KeeperEvents& events) {
+  pthread_setname_np(pthread_self(), "secretfs-keeper");
+  Keeper keeper(std::move(options), events);
+  return keeper.Run();
+}
+
+}  // namespace secretfs::mount

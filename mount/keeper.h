@@ -1,0 +1,62 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "crypto/base/result.h"
+#include "crypto/base/unique_fd.h"
+#include "mount/config.h"
+
+namespace secretfs::mount {
+
+// The descriptors that a daemon finds open when its keeper starts it; each later one may be absent.
+enum DaemonFd : int {
+  kLinkFd = 3,              // To the keeper (keeper_link.h).
+  kSharedStateFd = 4,       // fs/shared_state.h
+  kListenFd = 5,            // The socket of the doors, bound and listening.
+  kDepositFd = 6,           // crypto/root_key_deposit.h
+  kDaemonPassphraseFd = 7,  // One line, for the first daemon.
+  kProgramFd = 8,           // The program itself, from which it was started.
+  kDaemonFdEnd = 9,
+};
+
+struct KeeperOptions {
+  Config config;  // Store, mountpoint and socket are set.
+  // Behind the program's name; start a daemon of these settings.
+  std::vector<std::string> daemon_arguments;
+  UniqueFd passphrase;  // For the first daemon; invalid: it asks on the terminal, if it must.
+  // Keep no root key for a successor: each daemon reads its key file or credential again, and a
+  // store with a passphrase has no second daemon.
+  bool reprompt = false;
+};
+
+// How the text of `last_end` in the status begins when an upgrade did not come about.
+inline constexpr std::string_view kUpgradeFailed = "upgrade failed: ";
+
+struct KeeperEvents {
+  // The mount and the socket answer. False: whoever waited for that has gone, so end again.
+  std::function<bool()> ready;
+  std::function<void()> stopping;
+};
+
+// The life of one mount, whatever becomes of the daemon that serves it. The keeper binds the
+// socket, mounts, holds /dev/fuse and the shared state, starts the daemon and starts it again when
+// it dies; it never has a secret. Requests that come meanwhile wait, and those that the dead daemon
+// was answering are answered by its successor.
+//
+// A daemon that dies is replaced at once if SIGKILL ended it, else after a pause that doubles (10
+// ms to 5 s) while daemons die young. kStartsMax starts in a row that do not get as far as serving
+// end the mount: it fails closed. A daemon that does not answer a request for kRequestSecondsMax is
+// killed, and the request tried again.
+//
+// SIGTERM and SIGINT unmount and end; with files still open the mount is detached, and their
+// readers have five seconds. SIGHUP starts the program that is now at this one's path beside the
+// running daemon, and lets it take over; if it does not come up, all stays as it was. Somebody
+// else's unmount ends the keeper too. One thread; blocks all signals for good.
+//
+// Errors: what the first daemon's start says; kUnavailable when the mount was given up later.
+Status RunKeeper(KeeperOptions options, const KeeperEvents& events);
+
+}  // namespace secretfs::mount

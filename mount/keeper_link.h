@@ -1,0 +1,60 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "crypto/base/result.h"
+#include "crypto/base/unique_fd.h"
+
+namespace secretfs::mount {
+
+// What keeper and daemon say to each other, in this order. A daemon that is started beside a
+// running one says kLoaded, and waits for kOpen until that has ended: no two have the store open.
+enum class KeeperWord : char {
+  kLoaded = 'l',  // daemon: the program runs and has what it needs, the root key above all.
+  kOpen = 'o',    // keeper: nobody else has the store; open it.
+  kOpened = 'd',  // daemon: the store is open.
+  kServe = 's',   // keeper: here is /dev/fuse, mounted.
+  kReady = 'r',   // daemon: mount and socket answer.
+  kStop = 'e',    // keeper: finish what you do, and end; a successor waits.
+  kFailed = 'f',  // daemon: it cannot go on, and ends; the text is an EncodeError().
+};
+
+struct KeeperMessage {
+  KeeperWord word = KeeperWord::kFailed;
+  std::string text;
+  UniqueFd descriptor;  // With kServe.
+};
+
+// One end of the connection between the two: a sequenced-packet socket.
+class KeeperLink {
+ public:
+  explicit KeeperLink(UniqueFd fd) : fd_(std::move(fd)) {}
+
+  struct Ends;
+  static Result<Ends> Connect();
+
+  int fd() const { return fd_.get(); }
+
+  // Errors: kUnavailable, if the other end is gone above all.
+  Status Send(KeeperWord word, std::string_view text = {}, int descriptor = -1);
+  // Waits. nullopt: the other end is gone. Errors: kUnavailable.
+  Result<std::optional<KeeperMessage>> Receive();
+  // Waits for `word`. Errors: kUnavailable, also for any other word.
+  Result<KeeperMessage> Await(KeeperWord word);
+
+ private:
+  UniqueFd fd_;
+};
+
+struct KeeperLink::Ends {
+  KeeperLink keeper;
+  KeeperLink daemon;
+};
+
+// An Error as one line, "<code> <message>", the code as its number: both ends are one program.
+std::string EncodeError(const Error& error);
+Error DecodeError(std::string_view text);
+
+}  // namespace secretfs::mount

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <spawn.h>
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "crypto/base/result.h"
+#include "crypto/base/unique_fd.h"
+
+namespace secretfs::mount {
+
+// How to start a program of ours: by posix_spawn, never by fork, since a forked child would share
+// the store's locks and hold copies of secrets. The child gets default signals, this process's
+// environment, and no descriptor but those that are placed.
+class SpawnPlan {
+ public:
+  SpawnPlan();
+  ~SpawnPlan();
+  SpawnPlan(const SpawnPlan&) = delete;
+  SpawnPlan& operator=(const SpawnPlan&) = delete;
+
+  // The child leads a session of its own.
+  void NewSession();
+  void OpenForReading(int fd, const char* path);
+  // `from` becomes `to` in the child. REQUIRES: `from` came from Park(), or `to` is above it.
+  void Place(int from, int to);
+  // Closes everything from `fd` on; call last.
+  void CloseFrom(int fd);
+
+  // `arguments` follow the program's name. `program` is a path. Errors: kUnavailable.
+  Result<pid_t> Spawn(const char* program, std::vector<std::string> arguments) const;
+
+  // A duplicate above every number that a child's descriptors get, so that placing one cannot
+  // overwrite another. Errors: kUnavailable.
+  static Result<UniqueFd> Park(int fd);
+
+ private:
+  posix_spawn_file_actions_t actions_{};
+  posix_spawnattr_t attributes_{};
+  short flags_ = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
+};
+
+}  // namespace secretfs::mount
