@@ -275,8 +275,10 @@ class SegmentedTrail final : public AuditTrail {
         return FailErrno(Code::kUnavailable, write_problem_, error);
       }
     }
-    MutexLock lock(mutex_);
-    durable_ = position;
+    {
+      MutexLock lock(mutex_);
+      durable_ = position;
+    }
     PrepareSpare();
     return {};
   }
@@ -307,8 +309,9 @@ class SegmentedTrail final : public AuditTrail {
   Status ListSegments();
   Status FindHead(const AuditHead& checkpoint);
   Status StartSegment() REQUIRES(mutex_);
-  // Creates the next segment before it is needed, so that Append() seldom has to.
-  void PrepareSpare() REQUIRES(mutex_);
+  // Creates the next segment before it is needed, so that Append() seldom has to; nobody waits for
+  // it.
+  void PrepareSpare() REQUIRES(sync_mutex_);
 
   const Options options_;
   const crypto::SecretBuffer key_;
@@ -397,11 +400,23 @@ Status SegmentedTrail::FindHead(const AuditHead& checkpoint) {
 }
 
 void SegmentedTrail::PrepareSpare() {
-  if (spare_ != nullptr || segment_ == nullptr || segment_->used() < segment_->size() / 2) return;
-  auto created = Segment::Create(PathOf(next_index_), options_.segment_bytes);
+  uint64_t index = 0;
+  {
+    MutexLock lock(mutex_);
+    if (spare_ != nullptr || segment_ == nullptr) return;
+    if (segment_->used() < segment_->size() / 2) return;
+    index = next_index_++;
+  }
+  auto created = Segment::Create(PathOf(index), options_.segment_bytes);
   if (!created) return;  // StartSegment() will meet the same trouble and report it.
+  MutexLock lock(mutex_);
+  // Segments follow each other by index: one that was started meanwhile has overtaken this.
+  if (next_index_ != index + 1) {
+    unlink(PathOf(index).c_str());
+    return;
+  }
   spare_ = std::move(*created);
-  spare_index_ = next_index_++;
+  spare_index_ = index;
 }
 
 Status SegmentedTrail::StartSegment() {
