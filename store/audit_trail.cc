@@ -1,219 +1,25 @@
 #include "store/audit_trail.h"
 
-#include <endian.h>
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <optional>
 #include <vector>
 
-#include "crypto/aead.h"
 #include "crypto/base/mutex.h"
 #include "crypto/base/unique_fd.h"
+#include "store/audit_segment.h"
 #include "store/fault_guard.h"
 
 namespace secretfs::store {
 namespace {
-
-constexpr std::string_view kMagic = "SFSAUDIT";
-constexpr uint32_t kSegmentVersion = 1;
-constexpr size_t kSaltBytes = 16;
-constexpr size_t kHeaderBytes = 80;
-constexpr size_t kLengthBytes = 4;
-
-size_t RecordBytes(size_t sealed_bytes) {
-  return (kLengthBytes + sealed_bytes + 3) / 4 * 4;
-}
-
-// What a segment continues: the chain's head and outbox number before its first event.
-Bytes EncodeHeader(ByteSpan salt, const AuditTrail::Position& before) {
-  ByteWriter out;
-  out.Raw(AsBytes(kMagic)).U32(kSegmentVersion).Raw(salt);
-  out.U64(before.head.sequence).Raw(before.head.hash).U64(before.outbox).U32(0);
-  return out.Take();
-}
-
-// Every segment has a key of its own, bound to its header, so event numbers can serve as nonces:
-// even after a restored backup the new segment's random salt makes a new key.
-crypto::SecretBuffer SegmentKey(const crypto::SecretBuffer& key, ByteSpan header) {
-  Bytes info = ByteWriter().Sized("secretfs audit segment v1").Sized(header).Take();
-  return crypto::Hkdf(key.Reveal(), {}, info, crypto::kAesKeyBytes);
-}
-
-Bytes EventNonce(uint64_t sequence) {
-  return ByteWriter(crypto::kGcmNonceBytes).U32(0).U64(sequence).Take();
-}
-
-crypto::Digest NextHash(const crypto::Digest& hash, ByteSpan sealed) {
-  return crypto::Sha256(ByteWriter(hash.size() + sealed.size()).Raw(hash).Raw(sealed).Take());
-}
-
-struct StoredEvent {
-  uint64_t outbox;
-  AuditEvent event;
-};
-
-// Reads one segment's bytes event by event, checking each against the chain.
-class SegmentReader {
- public:
-  SegmentReader(ByteSpan bytes, const crypto::SecretBuffer& key) : bytes_(bytes) {
-    if (bytes.size() < kHeaderBytes) return;
-    ByteReader in(bytes.first(kHeaderBytes));
-    if (AsText(in.Raw(kMagic.size())) != kMagic || in.U32() != kSegmentVersion) return;
-    in.Raw(kSaltBytes);
-    position_.head.sequence = in.U64();
-    std::ranges::copy(in.Raw(position_.head.hash.size()), position_.head.hash.begin());
-    position_.outbox = in.U64();
-    key_ = SegmentKey(key, bytes.first(kHeaderBytes));
-    valid_ = true;
-  }
-
-  bool valid() const { return valid_; }
-  // After the last event read.
-  const AuditTrail::Position& position() const { return position_; }
-  size_t offset() const { return offset_; }
-
-  // nullopt: no further event can be read.
-  std::optional<StoredEvent> Next() {
-    if (!valid_ || offset_ + kLengthBytes > bytes_.size()) return std::nullopt;
-    size_t size = ByteReader(bytes_.subspan(offset_, kLengthBytes)).U32();
-    if (size <= crypto::kGcmTagBytes || size > bytes_.size() - offset_ - kLengthBytes) {
-      return std::nullopt;
-    }
-    ByteSpan sealed = bytes_.subspan(offset_ + kLengthBytes, size);
-    Bytes plaintext(size - crypto::kGcmTagBytes);
-    if (!crypto::GcmOpen(key_.Reveal(), EventNonce(position_.head.sequence + 1),
-                         position_.head.hash, sealed, plaintext)) {
-      return std::nullopt;
-    }
-    ByteReader in(plaintext);
-    uint64_t outbox = in.U64();
-    auto event = DecodeAuditEvent(in.Raw(in.remaining()));
-    if (!event) return std::nullopt;
-    ++position_.head.sequence;
-    position_.head.hash = NextHash(position_.head.hash, sealed);
-    position_.outbox = std::max(position_.outbox, outbox);
-    offset_ += RecordBytes(size);
-    return StoredEvent{outbox, std::move(*event)};
-  }
-
-  // Whether everything after the last event is as it was preallocated.
-  bool RestIsZero() const {
-    size_t start = std::min(offset_, bytes_.size());
-    return std::ranges::all_of(bytes_.subspan(start), [](uint8_t byte) { return byte == 0; });
-  }
-
- private:
-  ByteSpan bytes_;
-  crypto::SecretBuffer key_;
-  AuditTrail::Position position_;
-  size_t offset_ = kHeaderBytes;
-  bool valid_ = false;
-};
-
-Result<Bytes> ReadWholeFile(const std::string& path) {
-  UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat info{};
-  if (!fd.valid() || fstat(fd.get(), &info) != 0) {
-    return FailErrno(Code::kUnavailable, "audit segment " + path, errno);
-  }
-  Bytes bytes(static_cast<size_t>(info.st_size));
-  size_t done = 0;
-  while (done < bytes.size()) {
-    ssize_t count =
-        pread(fd.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(done));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return FailErrno(Code::kUnavailable, "audit segment " + path, errno);
-    if (count == 0) break;
-    done += static_cast<size_t>(count);
-  }
-  bytes.resize(done);
-  return bytes;
-}
-
-// Returns an errno, 0 for success.
-int WriteZeros(int fd, size_t size_bytes) {
-  const Bytes zeros(std::min<size_t>(size_bytes, 256 << 10));
-  size_t done = 0;
-  while (done < size_bytes) {
-    ssize_t count = pwrite(fd, zeros.data(), std::min(zeros.size(), size_bytes - done),
-                           static_cast<off_t>(done));
-    if (count < 0 && errno != EINTR) return errno;
-    if (count > 0) done += static_cast<size_t>(count);
-  }
-  return 0;
-}
-
-// The segment being written: a file of zeros behind a shared mapping.
-class Segment {
- public:
-  static Result<std::unique_ptr<Segment>> Create(const std::string& path, size_t size_bytes) {
-    auto segment = std::unique_ptr<Segment>(new Segment);
-    segment->fd_ = UniqueFd(open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-    if (!segment->fd_.valid()) {
-      return FailErrno(Code::kUnavailable, "audit segment " + path, errno);
-    }
-    // Written, neither sparse nor merely reserved: a write through the mapping must not meet a full
-    // disk, and on ext4 the first touch of a reserved page costs a journal transaction.
-    int error = WriteZeros(segment->fd_.get(), size_bytes);
-    void* memory = MAP_FAILED;
-    if (error == 0) {
-      memory = mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, segment->fd_.get(), 0);
-      if (memory == MAP_FAILED) error = errno;
-    }
-    if (error != 0) {
-      unlink(path.c_str());
-      return FailErrno(Code::kUnavailable, "audit segment " + path, error);
-    }
-    segment->memory_ = {static_cast<uint8_t*>(memory), size_bytes};
-    return segment;
-  }
-  ~Segment() {
-    munmap(memory_.data(), memory_.size());
-    // What was not used goes back to the file system.
-    if (ftruncate(fd_.get(), static_cast<off_t>(used_)) != 0) return;
-  }
-  Segment(const Segment&) = delete;
-  Segment& operator=(const Segment&) = delete;
-
-  bool Start(ByteSpan header) {
-    used_ = header.size();
-    return FaultGuard::Run([&] { std::memcpy(memory_.data(), header.data(), header.size()); });
-  }
-  bool HasRoom(size_t sealed_bytes) const {
-    return used_ + RecordBytes(sealed_bytes) <= memory_.size();
-  }
-  // The length goes last: a record without one is not there for whoever reads after a kill.
-  bool Append(ByteSpan sealed) {
-    uint8_t* record = memory_.data() + used_;
-    bool written = FaultGuard::Run([&] {
-      std::memcpy(record + kLengthBytes, sealed.data(), sealed.size());
-      std::atomic_ref<uint32_t> length(*reinterpret_cast<uint32_t*>(record));
-      length.store(htobe32(static_cast<uint32_t>(sealed.size())), std::memory_order_release);
-    });
-    if (written) used_ += RecordBytes(sealed.size());
-    return written;
-  }
-  size_t used() const { return used_; }
-  size_t size() const { return memory_.size(); }
-  int fd() const { return fd_.get(); }
-
- private:
-  Segment() = default;
-  UniqueFd fd_;
-  std::span<uint8_t> memory_;
-  size_t used_ = 0;
-};
 
 class SegmentedTrail final : public AuditTrail {
  public:
@@ -258,7 +64,7 @@ class SegmentedTrail final : public AuditTrail {
 
   Status Sync() override {
     MutexLock one_at_a_time(sync_mutex_);
-    std::vector<std::shared_ptr<Segment>> segments;
+    std::vector<std::shared_ptr<SegmentWriter>> segments;
     Position position;
     {
       MutexLock lock(mutex_);
@@ -320,9 +126,10 @@ class SegmentedTrail final : public AuditTrail {
 
   Mutex sync_mutex_;  // Before mutex_.
   mutable Mutex mutex_;
-  std::shared_ptr<Segment> segment_ GUARDED_BY(mutex_);
-  std::vector<std::shared_ptr<Segment>> retired_ GUARDED_BY(mutex_);  // Full, not yet on the disk.
-  std::unique_ptr<Segment> spare_ GUARDED_BY(mutex_);                 // Without a header yet.
+  std::shared_ptr<SegmentWriter> segment_ GUARDED_BY(mutex_);
+  std::vector<std::shared_ptr<SegmentWriter>> retired_
+      GUARDED_BY(mutex_);                                    // Full, not yet on the disk.
+  std::unique_ptr<SegmentWriter> spare_ GUARDED_BY(mutex_);  // Without a header yet.
   uint64_t spare_index_ GUARDED_BY(mutex_) = 0;
   std::optional<crypto::GcmSealer> segment_sealer_ GUARDED_BY(mutex_);
   uint64_t next_index_ GUARDED_BY(mutex_) = 1;
@@ -363,7 +170,7 @@ Status SegmentedTrail::FindHead(const AuditHead& checkpoint) {
   MutexLock lock(mutex_);
   bool reached_checkpoint = checkpoint.sequence == 0;
   for (auto index = found_.rbegin(); index != found_.rend(); ++index) {
-    TRY_ASSIGN(Bytes bytes, ReadWholeFile(PathOf(*index)));
+    TRY_ASSIGN(Bytes bytes, ReadSegmentFile(PathOf(*index)));
     SegmentReader reader(bytes, key_);
     if (!reader.valid()) {
       // A spare of a process that was killed before it needed it.
@@ -407,7 +214,7 @@ void SegmentedTrail::PrepareSpare() {
     if (segment_->used() < segment_->size() / 2) return;
     index = next_index_++;
   }
-  auto created = Segment::Create(PathOf(index), options_.segment_bytes);
+  auto created = SegmentWriter::Create(PathOf(index), options_.segment_bytes);
   if (!created) return;  // StartSegment() will meet the same trouble and report it.
   MutexLock lock(mutex_);
   // Segments follow each other by index: one that was started meanwhile has overtaken this.
@@ -420,11 +227,11 @@ void SegmentedTrail::PrepareSpare() {
 }
 
 Status SegmentedTrail::StartSegment() {
-  std::unique_ptr<Segment> next = std::move(spare_);
+  std::unique_ptr<SegmentWriter> next = std::move(spare_);
   uint64_t index = next != nullptr ? spare_index_ : next_index_++;
   std::string problem = "audit segment " + PathOf(index) + ": cannot be written";
   if (next == nullptr) {
-    auto created = Segment::Create(PathOf(index), options_.segment_bytes);
+    auto created = SegmentWriter::Create(PathOf(index), options_.segment_bytes);
     if (created) {
       next = std::move(*created);
     } else {
@@ -432,9 +239,9 @@ Status SegmentedTrail::StartSegment() {
     }
   }
   if (next != nullptr) {
-    std::array<uint8_t, kSaltBytes> salt{};
+    std::array<uint8_t, kSegmentSaltBytes> salt{};
     random_.Fill(salt);
-    Bytes header = EncodeHeader(salt, appended_);
+    Bytes header = EncodeSegmentHeader(salt, appended_);
     UniqueFd directory(open(options_.directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (next->Start(header) && directory.valid() && fsync(directory.get()) == 0) {
       if (segment_ != nullptr) retired_.push_back(std::move(segment_));
@@ -466,7 +273,7 @@ Result<AuditReport> SegmentedTrail::Read(const Visitor& visit) const {
   for (uint64_t index : indexes) {
     if (access(PathOf(index).c_str(), F_OK) != 0)
       continue;  // An index whose segment was never started.
-    TRY_ASSIGN(Bytes bytes, ReadWholeFile(PathOf(index)));
+    TRY_ASSIGN(Bytes bytes, ReadSegmentFile(PathOf(index)));
     SegmentReader reader(bytes, key_);
     if (!reader.valid()) {
       if (std::ranges::all_of(bytes, [](uint8_t byte) { return byte == 0; })) continue;  // A spare.

@@ -1,24 +1,17 @@
 #pragma once
 
-#include <array>
 #include <functional>
 #include <memory>
 #include <string>
 
 #include "crypto/base/clock.h"
 #include "crypto/base/result.h"
-#include "crypto/kdf.h"
 #include "crypto/random.h"
 #include "crypto/secret_buffer.h"
 #include "store/audit_event.h"
+#include "store/audit_position.h"
 
 namespace secretfs::store {
-
-// A place in the chain: the number of the last event and the hash that covers everything up to it.
-struct AuditHead {
-  uint64_t sequence = 0;
-  crypto::Digest hash{};
-};
 
 struct AuditReport {
   uint64_t events = 0;
@@ -60,11 +53,8 @@ class AuditTrail {
   // Everything appended before the call is on the disk when it returns.
   virtual Status Sync() = 0;
 
-  // The head, and the highest outbox number, as of the last Sync() and as of now.
-  struct Position {
-    AuditHead head;
-    uint64_t outbox = 0;
-  };
+  // As of the last Sync() and as of now.
+  using Position = AuditPosition;
   virtual Position durable() const = 0;
   virtual Position appended() const = 0;
 
