@@ -20,10 +20,6 @@ constexpr std::string_view kMagic = "SFSAUDIT";
 constexpr uint32_t kSegmentVersion = 1;
 constexpr size_t kLengthBytes = 4;
 
-size_t RecordBytes(size_t sealed_bytes) {
-  return (kLengthBytes + sealed_bytes + 3) / 4 * 4;
-}
-
 // Returns an errno, 0 for success.
 int WriteZeros(int fd, size_t size_bytes) {
   const Bytes zeros(std::min<size_t>(size_bytes, 256 << 10));
@@ -38,6 +34,10 @@ int WriteZeros(int fd, size_t size_bytes) {
 }
 
 }  // namespace
+
+size_t RecordBytes(size_t sealed_bytes) {
+  return (kLengthBytes + sealed_bytes + 3) / 4 * 4;
+}
 
 Bytes EncodeSegmentHeader(ByteSpan salt, const AuditPosition& before) {
   ByteWriter out;

@@ -21,6 +21,9 @@ namespace secretfs::store {
 inline constexpr size_t kSegmentSaltBytes = 16;
 inline constexpr size_t kSegmentHeaderBytes = 80;
 
+// What an event takes in a segment.
+size_t RecordBytes(size_t sealed_bytes);
+
 // What a segment continues: the chain's head and outbox number before its first event.
 Bytes EncodeSegmentHeader(ByteSpan salt, const AuditPosition& before);
 

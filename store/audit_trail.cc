@@ -47,6 +47,9 @@ class SegmentedTrail final : public AuditTrail {
     Bytes encoded = EncodeAuditEvent(event);
     Bytes plaintext = ByteWriter(sizeof(outbox) + encoded.size()).U64(outbox).Raw(encoded).Take();
     Bytes sealed(plaintext.size() + crypto::kGcmTagBytes);
+    if (kSegmentHeaderBytes + RecordBytes(sealed.size()) > options_.segment_bytes) {
+      return Fail(Code::kInvalidArgument, "an event is larger than an audit segment");
+    }
     MutexLock lock(mutex_);
     if (segment_ == nullptr || !segment_->HasRoom(sealed.size())) TRY(StartSegment());
     segment_sealer_->Seal(EventNonce(appended_.head.sequence + 1), appended_.head.hash, plaintext,

@@ -32,8 +32,8 @@ struct AuditReport {
 class AuditTrail {
  public:
   struct Options {
-    std::string directory;  // Created with mode 0700 if missing.
-    size_t segment_bytes = 8 << 20;
+    std::string directory;           // Created with mode 0700 if missing.
+    size_t segment_bytes = 8 << 20;  // With room for kAuditEventBytesMax.
   };
 
   // `key` (32 bytes) seals the segments. `checkpoint` is a head that was on the disk for certain:
@@ -45,8 +45,8 @@ class AuditTrail {
   virtual ~AuditTrail() = default;
 
   // `outbox` is the store's outbox number of a mutation's event, 0 for others.
-  // Errors: kUnavailable; the trail then stays failed until a new segment can be started, which
-  // each Append() tries.
+  // Errors: kInvalidArgument if the event does not fit a segment; kUnavailable; the trail then
+  // stays failed until a new segment can be started, which each Append() tries.
   virtual Status Append(const AuditEventView& event, uint64_t outbox) = 0;
   Status Append(const AuditEvent& event, uint64_t outbox) { return Append(ViewOf(event), outbox); }
 

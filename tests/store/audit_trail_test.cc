@@ -200,5 +200,42 @@ TEST_F(AuditTrailTest, WhenNoSegmentCanBeMadeAppendFailsAndRecovers) {
   Ids(*trail);
 }
 
+TEST_F(AuditTrailTest, AnEventThatDoesNotFitASegmentIsRefused) {
+  segment_bytes_ = 2048;
+  auto trail = Open();
+  AuditEvent large = Event(std::string(1000, 'x'));
+  large.error_message = std::string(1000, 'y');
+  Status status = trail->Append(large, 0);
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().code, Code::kInvalidArgument);
+  EXPECT_TRUE(trail->Append(Event("small"), 0));
+  EXPECT_EQ(Ids(*trail), (std::vector<std::string>{"small"}));
+}
+
+TEST_F(AuditTrailTest, LongTextsAreCutAtACharacterAndMarked) {
+  segment_bytes_ = 16 << 10;
+  auto trail = Open();
+  std::string fits(kAuditTextBytesMax, 'x');
+  // The mark leaves 1021 bytes, which end inside of a three-byte character.
+  std::string euros = "12";
+  while (euros.size() < 100000) euros += "\xe2\x82\xac";
+  ASSERT_TRUE(trail->Append(Event(fits), 0));
+  ASSERT_TRUE(trail->Append(Event(euros), 0));
+  AuditEvent all;
+  for (std::string* text :
+       {&all.principal_arn, &all.request_id, &all.secret_id, &all.resource_arn, &all.version_id,
+        &all.version_stage, &all.error_code, &all.error_message}) {
+    *text = std::string(100000, 'y');
+  }
+  ASSERT_TRUE(trail->Append(all, 0));
+  EXPECT_LE(EncodeAuditEvent(ViewOf(all)).size(), kAuditEventBytesMax);
+  std::vector<std::string> ids = Ids(*trail);
+  ASSERT_EQ(ids.size(), 3u);
+  EXPECT_EQ(ids[0], fits);
+  EXPECT_EQ(ids[1].substr(ids[1].size() - 6), "\xe2\x82\xac...");
+  EXPECT_TRUE(euros.starts_with(ids[1].substr(0, ids[1].size() - 3)));
+  EXPECT_EQ(ids[2], std::string(kAuditTextBytesMax - 3, 'y') + "...");
+}
+
 }  // namespace
 }  // namespace secretfs::store
