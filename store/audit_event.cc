@@ -10,7 +10,7 @@ constexpr uint8_t kAuditEventVersion = 1;
 
 bool IsAction(uint8_t value) {
   return value >= static_cast<uint8_t>(Action::kCreateSecret) &&
-         value <= static_cast<uint8_t>(Action::kReadAuditTrail);
+         value <= static_cast<uint8_t>(Action::kRecordAuditGap);
 }
 bool IsDoor(uint8_t value) {
   return value >= static_cast<uint8_t>(Door::kMount) &&

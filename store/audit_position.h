@@ -10,6 +10,7 @@ namespace secretfs::store {
 struct AuditHead {
   uint64_t sequence = 0;
   crypto::Digest hash{};
+  bool operator==(const AuditHead&) const = default;
 };
 
 // A place in the chain and the highest outbox number up to there.

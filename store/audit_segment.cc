@@ -116,9 +116,16 @@ std::optional<SegmentReader::StoredEvent> SegmentReader::Next() {
   return StoredEvent{outbox, std::move(*event)};
 }
 
-bool SegmentReader::RestIsZero() const {
-  size_t start = std::min(offset_, bytes_.size());
-  return std::ranges::all_of(bytes_.subspan(start), [](uint8_t byte) { return byte == 0; });
+SegmentReader::Tail SegmentReader::tail() const {
+  ByteSpan rest = bytes_.subspan(std::min(offset_, bytes_.size()));
+  auto used = [](uint8_t byte) { return byte != 0; };
+  if (std::ranges::none_of(rest, used)) return Tail::kUnused;
+  // The outbox number and the tag are sealed with the event.
+  constexpr size_t kSealedBytesMax = sizeof(uint64_t) + kAuditEventBytesMax + crypto::kGcmTagBytes;
+  ByteSpan size = rest.first(std::min(rest.size(), kLengthBytes));
+  ByteSpan beyond = rest.subspan(std::min(rest.size(), RecordBytes(kSealedBytesMax)));
+  bool one_append = std::ranges::none_of(size, used) && std::ranges::none_of(beyond, used);
+  return one_append ? Tail::kInterrupted : Tail::kDamaged;
 }
 
 // --- writing

@@ -56,8 +56,13 @@ class SegmentReader {
   // nullopt: no further event can be read.
   std::optional<StoredEvent> Next();
 
-  // Whether everything after the last event is as it was preallocated.
-  bool RestIsZero() const;
+  // What lies behind the last event.
+  enum class Tail {
+    kUnused,       // Zeros, as preallocated, or nothing.
+    kInterrupted,  // No size, and bytes that one Append() can have left when it was killed.
+    kDamaged,      // Anything else: an event that does not open, or more than one event's bytes.
+  };
+  Tail tail() const;
 
  private:
   ByteSpan bytes_;

@@ -21,6 +21,22 @@
 namespace secretfs::store {
 namespace {
 
+bool IsAllZero(ByteSpan bytes) {
+  return std::ranges::all_of(bytes, [](uint8_t byte) { return byte == 0; });
+}
+
+// The first problem is the one to look at: the others may follow from it.
+void Note(AuditReport& report, std::string problem) {
+  if (report.problem.empty()) report.problem = std::move(problem);
+}
+
+// What the search for the end of the chain met.
+struct FoundEnd {
+  std::string damage;  // Which file, and what of it.
+  bool interrupted = false;
+  bool altered = false;
+};
+
 class SegmentedTrail final : public AuditTrail {
  public:
   SegmentedTrail(Options options, crypto::SecretBuffer key, crypto::RandomSource& random)
@@ -34,12 +50,18 @@ class SegmentedTrail final : public AuditTrail {
     if (spare_ != nullptr) unlink(PathOf(spare_index_).c_str());
   }
 
-  Status Start(const AuditHead& checkpoint) {
+  Status Start(const AuditHead& checkpoint, TimeMs now) {
     TRY(ListSegments());
-    TRY(FindHead(checkpoint));
-    MutexLock lock(mutex_);
-    durable_ = appended_;
-    return StartSegment();
+    TRY_ASSIGN(std::optional<AuditEvent> gap, FindHead(checkpoint));
+    {
+      MutexLock lock(mutex_);
+      durable_ = appended_;
+      TRY(StartSegment());
+    }
+    if (!gap) return {};
+    gap->at = now;
+    TRY(Append(*gap, 0));
+    return Sync();
   }
 
   using AuditTrail::Append;
@@ -116,7 +138,13 @@ class SegmentedTrail final : public AuditTrail {
   }
 
   Status ListSegments();
-  Status FindHead(const AuditHead& checkpoint);
+  // Returns the event that tells of what is missing.
+  Result<std::optional<AuditEvent>> FindHead(const AuditHead& checkpoint);
+  std::optional<AuditEvent> DescribeGap(const AuditHead& checkpoint, const FoundEnd& found)
+      REQUIRES(mutex_);
+  // Returns false to stop.
+  bool ReadSegment(uint64_t index, const AuditHead& end, const Visitor& visit, ByteSpan bytes,
+                   AuditReport& report) const;
   Status StartSegment() REQUIRES(mutex_);
   // Creates the next segment before it is needed, so that Append() seldom has to; nobody waits for
   // it.
@@ -167,46 +195,80 @@ Status SegmentedTrail::ListSegments() {
   return {};
 }
 
-// The chain goes on after the last event of the last segment that has a header. Only that segment
-// is read: a start must not take longer the older a store is.
-Status SegmentedTrail::FindHead(const AuditHead& checkpoint) {
+// The chain goes on after the last event that opens. Only the last segment with events is read: a
+// start must not take longer the older a store is. A header alone proves nothing, since only an
+// event is sealed under the key that depends on it.
+Result<std::optional<AuditEvent>> SegmentedTrail::FindHead(const AuditHead& checkpoint) {
   MutexLock lock(mutex_);
-  bool reached_checkpoint = checkpoint.sequence == 0;
+  FoundEnd found;
+  std::optional<AuditHead> claimed;
   for (auto index = found_.rbegin(); index != found_.rend(); ++index) {
-    TRY_ASSIGN(Bytes bytes, ReadSegmentFile(PathOf(*index)));
+    const std::string path = PathOf(*index);
+    TRY_ASSIGN(Bytes bytes, ReadSegmentFile(path));
     SegmentReader reader(bytes, key_);
     if (!reader.valid()) {
-      // A spare of a process that was killed before it needed it.
-      if (std::ranges::all_of(bytes, [](uint8_t byte) { return byte == 0; })) {
-        unlink(PathOf(*index).c_str());
+      // All zero: a spare of a process that was killed before it needed it.
+      if (IsAllZero(bytes)) {
+        unlink(path.c_str());
+      } else {
+        found.damage = path + ": not an audit segment";
       }
       continue;
     }
-    bool altered = false;
-    auto check = [&] {
-      if (reader.position().head.sequence != checkpoint.sequence) return;
-      reached_checkpoint = true;
-      altered = reader.position().head.hash != checkpoint.hash;
-    };
-    // A checkpoint before this segment is older history: a full Read() checks that.
-    if (reader.position().head.sequence > checkpoint.sequence) reached_checkpoint = true;
-    check();
-    while (reader.Next()) check();
-    appended_ = reader.position();
-    if (altered) cut_problem_ = "the audit trail was altered: its hash differs from the store's";
-    if (reader.RestIsZero() &&
-        truncate(PathOf(*index).c_str(), static_cast<off_t>(reader.offset())) != 0) {
-      return FailErrno(Code::kUnavailable, "audit segment " + PathOf(*index), errno);
+    const AuditHead start = reader.position().head;
+    do {
+      const AuditHead& head = reader.position().head;
+      if (head.sequence == checkpoint.sequence && head != checkpoint) found.altered = true;
+    } while (reader.Next());
+    if (reader.tail() == SegmentReader::Tail::kDamaged) {
+      found.damage = path + " from byte " + std::to_string(reader.offset());
     }
-    break;
+    if (reader.tail() == SegmentReader::Tail::kInterrupted) found.interrupted = true;
+    if (reader.tail() == SegmentReader::Tail::kUnused &&
+        truncate(path.c_str(), static_cast<off_t>(reader.offset())) != 0) {
+      return FailErrno(Code::kUnavailable, "audit segment " + path, errno);
+    }
+    if (reader.position().head.sequence > start.sequence) {
+      appended_ = reader.position();
+      break;
+    }
+    if (!claimed) claimed = start;
   }
-  if (!reached_checkpoint) {
-    cut_problem_ = "the audit trail was cut: it ends at event " +
-                   std::to_string(appended_.head.sequence) + ", but event " +
-                   std::to_string(checkpoint.sequence) + " had been written";
+  if (claimed && *claimed != appended_.head && found.damage.empty()) {
+    found.damage = "a later segment continues after event " + std::to_string(claimed->sequence);
+  }
+  return DescribeGap(checkpoint, found);
+}
+
+std::optional<AuditEvent> SegmentedTrail::DescribeGap(const AuditHead& checkpoint,
+                                                      const FoundEnd& found) {
+  const std::string last = std::to_string(appended_.head.sequence);
+  AuditEvent gap;
+  gap.action = Action::kRecordAuditGap;
+  gap.door = Door::kInternal;
+  gap.principal_arn = "secretsmanager.amazonaws.com";
+  gap.secret_id = "from event " + std::to_string(appended_.head.sequence + 1);
+  if (appended_.head.sequence < checkpoint.sequence) {
+    const std::string known = std::to_string(checkpoint.sequence);
+    cut_problem_ = "the audit trail was cut: it ends after event " + last + ", but event " + known +
+                   " had been written";
+    if (!found.damage.empty()) cut_problem_ += " (" + found.damage + ")";
+    gap.secret_id += " to event " + known;
     appended_.head = checkpoint;
+  } else if (!found.damage.empty()) {
+    cut_problem_ = "the audit trail was damaged: what came after event " + last +
+                   " cannot be read (" + found.damage + "); events up to " +
+                   std::to_string(checkpoint.sequence) +
+                   " had been on the disk for certain, later ones can be victims of a power loss";
+  } else if (found.altered) {
+    cut_problem_ = "the audit trail was altered: its hash differs from the store's";
+    gap.secret_id = "up to event " + std::to_string(checkpoint.sequence);
+  } else if (!found.interrupted) {
+    return std::nullopt;
   }
-  return {};
+  if (!cut_problem_.empty()) gap.error_code = "AuditTrailGap";
+  gap.error_message = cut_problem_;
+  return gap;
 }
 
 void SegmentedTrail::PrepareSpare() {
@@ -259,6 +321,39 @@ Status SegmentedTrail::StartSegment() {
   return Fail(Code::kUnavailable, write_problem_);
 }
 
+bool SegmentedTrail::ReadSegment(uint64_t index, const AuditHead& end, const Visitor& visit,
+                                 ByteSpan bytes, AuditReport& report) const {
+  SegmentReader reader(bytes, key_);
+  if (!reader.valid()) {
+    if (!IsAllZero(bytes)) Note(report, PathOf(index) + ": not an audit segment");
+    return true;  // All zero: a spare.
+  }
+  ++report.segments;
+  const AuditHead start = reader.position().head;
+  if (start != report.head) {
+    Note(report, PathOf(index) + ": continues after event " + std::to_string(start.sequence) +
+                     ", but the chain before it is intact only up to event " +
+                     std::to_string(report.head.sequence));
+  }
+  report.head = start;
+  const bool complete = index < first_index_;  // Written by an earlier process.
+  while (complete || report.head.sequence < end.sequence) {
+    auto stored = reader.Next();
+    if (!stored) break;
+    report.head = reader.position().head;
+    ++report.events;
+    if (stored->event.action == Action::kRecordAuditGap && !stored->event.error_code.empty()) {
+      Note(report, "before event " + std::to_string(report.head.sequence) + ": " +
+                       stored->event.error_message);
+    }
+    if (!visit(report.head.sequence, stored->event)) return false;
+  }
+  if (complete && reader.tail() == SegmentReader::Tail::kDamaged) {
+    Note(report, PathOf(index) + ": damaged after event " + std::to_string(report.head.sequence));
+  }
+  return true;
+}
+
 Result<AuditReport> SegmentedTrail::Read(const Visitor& visit) const {
   AuditReport report;
   uint64_t last_index = 0;
@@ -272,42 +367,17 @@ Result<AuditReport> SegmentedTrail::Read(const Visitor& visit) const {
   std::vector<uint64_t> indexes = found_;
   for (uint64_t index = first_index_; index <= last_index; ++index) indexes.push_back(index);
 
-  bool first = true;
   for (uint64_t index : indexes) {
     if (access(PathOf(index).c_str(), F_OK) != 0)
       continue;  // An index whose segment was never started.
     TRY_ASSIGN(Bytes bytes, ReadSegmentFile(PathOf(index)));
-    SegmentReader reader(bytes, key_);
-    if (!reader.valid()) {
-      if (std::ranges::all_of(bytes, [](uint8_t byte) { return byte == 0; })) continue;  // A spare.
-      report.problem = PathOf(index) + ": not an audit segment";
-      break;
-    }
     // Segments that were started while this read went on hold later events.
-    if (!first && report.head.sequence >= end.sequence) break;
-    ++report.segments;
-    AuditHead start = reader.position().head;
-    AuditHead expected = first ? AuditHead{} : report.head;
-    first = false;
-    if (start.sequence != expected.sequence || start.hash != expected.hash) {
-      report.problem = PathOf(index) + ": continues after event " + std::to_string(start.sequence) +
-                       ", but the chain before it is intact only up to event " +
-                       std::to_string(expected.sequence);
-      break;
-    }
-    report.head = start;
-    while (report.head.sequence < end.sequence) {
-      auto stored = reader.Next();
-      if (!stored) break;
-      report.head = reader.position().head;
-      ++report.events;
-      if (!visit(report.head.sequence, stored->event)) return report;
-    }
+    if (index >= first_index_ && report.segments > 0 && report.head.sequence >= end.sequence) break;
+    if (!ReadSegment(index, end, visit, bytes, report)) return report;
   }
-  if (report.problem.empty() &&
-      (report.head.sequence != end.sequence || report.head.hash != end.hash)) {
-    report.problem = "the chain is intact only up to event " +
-                     std::to_string(report.head.sequence) + " of " + std::to_string(end.sequence);
+  if (report.head != end) {
+    Note(report, "the chain is intact only up to event " + std::to_string(report.head.sequence) +
+                     " of " + std::to_string(end.sequence));
   }
   return report;
 }
@@ -316,11 +386,11 @@ Result<AuditReport> SegmentedTrail::Read(const Visitor& visit) const {
 
 Result<std::unique_ptr<AuditTrail>> AuditTrail::Open(const Options& options,
                                                      crypto::SecretBuffer key,
-                                                     const AuditHead& checkpoint,
+                                                     const AuditHead& checkpoint, TimeMs now,
                                                      crypto::RandomSource& random) {
   FaultGuard::Install();
   auto trail = std::make_unique<SegmentedTrail>(options, std::move(key), random);
-  TRY(trail->Start(checkpoint));
+  TRY(trail->Start(checkpoint, now));
   return trail;
 }
 

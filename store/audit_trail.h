@@ -37,10 +37,18 @@ class AuditTrail {
   };
 
   // `key` (32 bytes) seals the segments. `checkpoint` is a head that was on the disk for certain:
-  // if the files do not reach it, the trail was cut, which problem() then says and a gap marker
-  // records. Errors: kUnavailable.
+  // if the files do not reach it, the trail was cut. If something else than unused space follows
+  // the last event that can be read, it was damaged: by whom or what cannot be told. A power loss
+  // that wrote what was not yet synced in part is reported so too; one that wrote nothing of it
+  // leaves no trace beyond the checkpoint.
+  //
+  // What is missing is said by problem() and, for good, by an event in the new chain: an event of
+  // Action::kRecordAuditGap at `now`, whose `secret_id` says which events and `error_message` why.
+  // It is on the disk when this returns. An Append() that SIGKILL interrupted is noted in the same
+  // way without an error: it had not succeeded, so nothing that it would have allowed was revealed.
+  // Errors: kUnavailable.
   static Result<std::unique_ptr<AuditTrail>> Open(const Options& options, crypto::SecretBuffer key,
-                                                  const AuditHead& checkpoint,
+                                                  const AuditHead& checkpoint, TimeMs now,
                                                   crypto::RandomSource& random);
   virtual ~AuditTrail() = default;
 
@@ -62,6 +70,7 @@ class AuditTrail {
   virtual std::string problem() const = 0;
 
   // Reads all events, oldest first, checking the chain as it goes; `visit` returns false to stop.
+  // Goes on behind a place where events are missing; the first such place is the report's problem.
   using Visitor = std::function<bool(uint64_t sequence, const AuditEvent& event)>;
   virtual Result<AuditReport> Read(const Visitor& visit) const = 0;
 };

@@ -126,7 +126,8 @@ Result<std::unique_ptr<SecretService>> SecretService::Open(const Options& option
   TRY_ASSIGN(AuditTrail::Position checkpoint, parts.store->LoadAuditPosition());
   AuditTrail::Options audit = options.audit;
   if (audit.directory.empty()) audit.directory = options.directory + "/audit";
-  TRY_ASSIGN(parts.trail, AuditTrail::Open(audit, std::move(audit_key), checkpoint.head, random));
+  TRY_ASSIGN(parts.trail,
+             AuditTrail::Open(audit, std::move(audit_key), checkpoint.head, clock.NowMs(), random));
   parts.authorizer = authorizer != nullptr
                          ? std::move(authorizer)
                          : std::make_unique<OwnerAuthorizer>(parts.header.owner_uid);

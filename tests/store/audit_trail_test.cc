@@ -13,11 +13,14 @@
 namespace secretfs::store {
 namespace {
 
+using Names = std::vector<std::string>;
+
 class AuditTrailTest : public ::testing::Test {
  protected:
   std::unique_ptr<AuditTrail> Open(const AuditHead& checkpoint = {}) {
-    auto trail = AuditTrail::Open({directory_ / "audit", segment_bytes_},
-                                  crypto::SecretBuffer::CopyOf(Bytes(32, 5)), checkpoint, random_);
+    auto trail =
+        AuditTrail::Open({directory_ / "audit", segment_bytes_},
+                         crypto::SecretBuffer::CopyOf(Bytes(32, 5)), checkpoint, 1, random_);
     EXPECT_TRUE(trail) << trail.error().message;
     return std::move(*trail);
   }
@@ -62,8 +65,6 @@ class AuditTrailTest : public ::testing::Test {
   crypto::SystemRandom random_;
   size_t segment_bytes_ = 64 << 10;
 };
-
-using Names = std::vector<std::string>;
 
 TEST_F(AuditTrailTest, EventsComeBackInOrderAcrossRestartsAndSegments) {
   Names expected;
@@ -121,6 +122,129 @@ TEST_F(AuditTrailTest, AnyFlippedByteOfAnEventIsFound) {
   }
 }
 
+// Where event n (from 1) begins in a segment, n = the number of events + 1: where the last one
+// ends.
+size_t OffsetOf(const std::string& path, int n) {
+  std::ifstream file(path, std::ios::binary);
+  size_t offset = 80;
+  for (int i = 1; i < n; ++i) {
+    file.seekg(static_cast<std::streamoff>(offset));
+    Bytes size(4);
+    file.read(reinterpret_cast<char*>(size.data()), 4);
+    offset += (4 + ByteReader(size).U32() + 3) / 4 * 4;
+  }
+  return offset;
+}
+void Overwrite(const std::string& path, size_t offset, const Bytes& bytes) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(static_cast<std::streamoff>(offset));
+  file.write(reinterpret_cast<const char*>(bytes.data()),
+             static_cast<std::streamsize>(bytes.size()));
+}
+
+TEST_F(AuditTrailTest, DamageInTheLastSegmentIsReportedForEver) {
+  AuditHead head;
+  {
+    auto trail = Open();
+    for (const char* id : {"a", "b", "c", "d"}) ASSERT_TRUE(trail->Append(Event(id), 0));
+    head = trail->appended().head;
+  }
+  FlipByte(Segments().front(), OffsetOf(Segments().front(), 3) + 20);
+  {
+    // No checkpoint says how far the trail went: what lies in the file does.
+    auto trail = Open();
+    EXPECT_NE(trail->problem().find("after event 2"), std::string::npos) << trail->problem();
+    ASSERT_TRUE(trail->Append(Event("after"), 0));
+  }
+  for (int run = 0; run < 2; ++run) {
+    auto trail = Open();
+    EXPECT_EQ(trail->problem(), "");
+    std::string problem;
+    EXPECT_EQ(Ids(*trail, &problem), (Names{"a", "b", "from event 3", "after"}));
+    EXPECT_NE(problem.find("after event 2"), std::string::npos) << problem;
+  }
+}
+
+TEST_F(AuditTrailTest, AnAppendThatAKillInterruptedIsNoDamageButIsNoted) {
+  {
+    auto trail = Open();
+    for (const char* id : {"a", "b"}) ASSERT_TRUE(trail->Append(Event(id), 0));
+  }
+  std::string path = Segments().front();
+  size_t end = std::filesystem::file_size(path);
+  std::filesystem::resize_file(path, segment_bytes_);
+  Overwrite(path, end + 4, Bytes(100, 0xaa));
+  for (int run = 0; run < 2; ++run) {
+    auto trail = Open();
+    EXPECT_EQ(trail->problem(), "");
+    EXPECT_EQ(Ids(*trail), (Names{"a", "b", "from event 3"}));
+  }
+  EXPECT_EQ(std::filesystem::file_size(path), segment_bytes_) << "the bytes are evidence";
+}
+
+TEST_F(AuditTrailTest, AnErasedLengthDoesNotHideTheEventsBehindIt) {
+  {
+    auto trail = Open();
+    for (int i = 0; i < 100; ++i) ASSERT_TRUE(trail->Append(Event("x"), 0));
+  }
+  Overwrite(Segments().front(), OffsetOf(Segments().front(), 2), Bytes(4, 0));
+  for (int run = 0; run < 2; ++run) {
+    auto trail = Open();
+    EXPECT_EQ(trail->problem().empty(), run == 1);
+    std::string problem;
+    Ids(*trail, &problem);
+    EXPECT_NE(problem.find("after event 1"), std::string::npos) << problem;
+  }
+}
+
+TEST_F(AuditTrailTest, ADamagedHeaderDoesNotHideASegment) {
+  for (int run = 0; run < 2; ++run) {
+    auto trail = Open();
+    for (const char* id : {"a", "b"}) ASSERT_TRUE(trail->Append(Event(id), 0));
+  }
+  for (size_t offset : {size_t{3}, size_t{20}, size_t{35}, size_t{50}}) {
+    FlipByte(Segments()[1], offset);
+    auto trail = Open();
+    EXPECT_NE(trail->problem(), "") << offset;
+    EXPECT_LT(trail->appended().head.sequence, 100u);
+    std::string problem;
+    Ids(*trail, &problem);
+    EXPECT_NE(problem, "") << offset;
+    trail.reset();
+    std::filesystem::remove(Segments().back());
+    FlipByte(Segments()[1], offset);
+  }
+}
+
+TEST_F(AuditTrailTest, ACutIsStillReportedAfterTheNextStart) {
+  AuditHead head;
+  {
+    auto trail = Open();
+    for (const char* id : {"a", "b", "c"}) ASSERT_TRUE(trail->Append(Event(id), 0));
+    head = trail->appended().head;
+  }
+  std::filesystem::resize_file(Segments().front(), OffsetOf(Segments().front(), 2));
+  {
+    auto trail = Open(head);
+    EXPECT_NE(trail->problem().find("was cut"), std::string::npos);
+    ASSERT_TRUE(trail->Append(Event("after"), 0));
+    head = trail->appended().head;
+  }
+  auto trail = Open(head);
+  EXPECT_EQ(trail->problem(), "");
+  std::string problem;
+  EXPECT_EQ(Ids(*trail, &problem), (Names{"a", "from event 2 to event 3", "after"}));
+  EXPECT_NE(problem.find("only up to event 1"), std::string::npos) << problem;
+  AuditEvent gap;
+  ASSERT_TRUE(trail->Read([&](uint64_t sequence, const AuditEvent& event) {
+    if (sequence == 4) gap = event;
+    return true;
+  }));
+  EXPECT_EQ(gap.action, Action::kRecordAuditGap);
+  EXPECT_EQ(gap.error_code, "AuditTrailGap");
+  EXPECT_NE(gap.error_message.find("was cut"), std::string::npos);
+}
+
 TEST_F(AuditTrailTest, ACutTrailIsReported) {
   segment_bytes_ = 4096;
   AuditHead head;
@@ -139,7 +263,7 @@ TEST_F(AuditTrailTest, ACutTrailIsReported) {
   EXPECT_NE(problem, "");
   // Later events still have their numbers to themselves.
   ASSERT_TRUE(trail->Append(Event("after"), 0));
-  EXPECT_EQ(trail->appended().head.sequence, 101u);
+  EXPECT_EQ(trail->appended().head.sequence, 102u);  // 101 tells of the gap.
 }
 
 TEST_F(AuditTrailTest, AMissingMiddleSegmentIsReported) {
