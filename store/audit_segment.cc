@@ -181,4 +181,14 @@ bool SegmentWriter::Append(ByteSpan sealed) {
   return written;
 }
 
+void SegmentWriter::MarkDirty() {
+  constexpr size_t kPageBytesMin = 4096;
+  (void)FaultGuard::Run([&] {
+    for (size_t offset = 0; offset < used_; offset += kPageBytesMin) {
+      volatile uint8_t& byte = memory_[offset];
+      byte = byte;
+    }
+  });
+}
+
 }  // namespace secretfs::store

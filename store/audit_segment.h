@@ -85,6 +85,8 @@ class SegmentWriter {
   // These return false if the disk refused.
   bool Start(ByteSpan header);
   bool Append(ByteSpan sealed);  // REQUIRES HasRoom(sealed.size())
+  // Lets the next fdatasync() write everything again.
+  void MarkDirty();
 
   bool HasRoom(size_t sealed_bytes) const;
   size_t used() const { return used_; }

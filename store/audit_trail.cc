@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
+#include <deque>
 #include <filesystem>
 #include <optional>
 #include <vector>
@@ -52,6 +53,7 @@ class SegmentedTrail final : public AuditTrail {
 
   Status Start(const AuditHead& checkpoint, TimeMs now) {
     TRY(ListSegments());
+    TRY(SyncFound(checkpoint));
     TRY_ASSIGN(std::optional<AuditEvent> gap, FindHead(checkpoint));
     {
       MutexLock lock(mutex_);
@@ -73,6 +75,7 @@ class SegmentedTrail final : public AuditTrail {
       return Fail(Code::kInvalidArgument, "an event is larger than an audit segment");
     }
     MutexLock lock(mutex_);
+    TRY(CheckOrder(outbox));
     if (segment_ == nullptr || !segment_->HasRoom(sealed.size())) TRY(StartSegment());
     segment_sealer_->Seal(EventNonce(appended_.head.sequence + 1), appended_.head.hash, plaintext,
                           sealed);
@@ -84,31 +87,35 @@ class SegmentedTrail final : public AuditTrail {
     ++appended_.head.sequence;
     appended_.head.hash = NextHash(appended_.head.hash, sealed);
     appended_.outbox = std::max(appended_.outbox, outbox);
+    if (outbox != 0) unsynced_.push_back(outbox);
+    if (!to_repeat_.empty()) to_repeat_.pop_front();
+    if (to_repeat_.empty()) write_problem_.clear();
     return {};
   }
 
   Status Sync() override {
     MutexLock one_at_a_time(sync_mutex_);
     std::vector<std::shared_ptr<SegmentWriter>> segments;
+    size_t retired = 0;
     Position position;
     {
       MutexLock lock(mutex_);
       if (durable_.head.sequence == appended_.head.sequence && retired_.empty()) return {};
-      segments.swap(retired_);
+      segments = retired_;
+      retired = retired_.size();
       if (segment_ != nullptr) segments.push_back(segment_);
       position = appended_;
     }
     for (const auto& segment : segments) {
-      if (fdatasync(segment->fd()) != 0) {
-        int error = errno;
-        MutexLock lock(mutex_);
-        write_problem_ = "the audit trail cannot be put on the disk";
-        return FailErrno(Code::kUnavailable, write_problem_, error);
-      }
+      if (fdatasync(segment->fd()) != 0) return FailSync(segments, errno);
     }
     {
       MutexLock lock(mutex_);
+      // Segments that were retired meanwhile stand behind them.
+      retired_.erase(retired_.begin(), retired_.begin() + static_cast<ptrdiff_t>(retired));
+      sync_failed_ = false;
       durable_ = position;
+      std::erase_if(unsynced_, [&](uint64_t outbox) { return outbox <= position.outbox; });
     }
     PrepareSpare();
     return {};
@@ -137,7 +144,12 @@ class SegmentedTrail final : public AuditTrail {
     return options_.directory + name.data();
   }
 
+  // Whether an event with this outbox number may come next.
+  Status CheckOrder(uint64_t outbox) const REQUIRES(mutex_);
+  Status FailSync(const std::vector<std::shared_ptr<SegmentWriter>>& segments, int error)
+      REQUIRES(sync_mutex_);
   Status ListSegments();
+  Status SyncFound(const AuditHead& checkpoint);
   // Returns the event that tells of what is missing.
   Result<std::optional<AuditEvent>> FindHead(const AuditHead& checkpoint);
   std::optional<AuditEvent> DescribeGap(const AuditHead& checkpoint, const FoundEnd& found)
@@ -165,11 +177,38 @@ class SegmentedTrail final : public AuditTrail {
   std::optional<crypto::GcmSealer> segment_sealer_ GUARDED_BY(mutex_);
   uint64_t next_index_ GUARDED_BY(mutex_) = 1;
   uint64_t first_index_ = 1;  // Of the segments that this process writes.
+  bool sync_failed_ GUARDED_BY(mutex_) = false;
+  std::vector<uint64_t> unsynced_ GUARDED_BY(mutex_);  // Outbox numbers appended since durable_.
+  std::deque<uint64_t> to_repeat_ GUARDED_BY(mutex_);  // Those that may be lost, ascending.
   Position appended_ GUARDED_BY(mutex_);
   Position durable_ GUARDED_BY(mutex_);
   std::string write_problem_ GUARDED_BY(mutex_);
   std::string cut_problem_ GUARDED_BY(mutex_);
 };
+
+Status SegmentedTrail::CheckOrder(uint64_t outbox) const {
+  if (sync_failed_ || (!to_repeat_.empty() && outbox != to_repeat_.front())) {
+    return Fail(Code::kUnavailable, write_problem_);
+  }
+  return {};
+}
+
+// Linux reports a failed write-back once and takes the pages for clean from then on. They are made
+// dirty again, so that the next Sync() tries in earnest; and since a file system may have dropped
+// them all the same, nothing relies on them: mutations' events are appended again to a new segment.
+Status SegmentedTrail::FailSync(const std::vector<std::shared_ptr<SegmentWriter>>& segments,
+                                int error) {
+  MutexLock lock(mutex_);
+  // Also if the current segment was started after the failed call began: it costs little.
+  if (segment_ != nullptr) retired_.push_back(std::move(segment_));
+  for (const auto& segment : segments) segment->MarkDirty();
+  sync_failed_ = true;
+  to_repeat_.insert(to_repeat_.begin(), unsynced_.begin(), unsynced_.end());
+  unsynced_.clear();
+  appended_.outbox = durable_.outbox;
+  write_problem_ = "the audit trail cannot be put on the disk; nothing is revealed until it can";
+  return FailErrno(Code::kUnavailable, write_problem_, error);
+}
 
 Status SegmentedTrail::ListSegments() {
   std::error_code error;
@@ -192,6 +231,25 @@ Status SegmentedTrail::ListSegments() {
   MutexLock lock(mutex_);
   if (!found_.empty()) next_index_ = found_.back() + 1;
   first_index_ = next_index_;
+  return {};
+}
+
+// What a killed process appended since `checkpoint` is in the page cache, perhaps nowhere else yet,
+// and will count as on the disk.
+Status SegmentedTrail::SyncFound(const AuditHead& checkpoint) {
+  for (auto index = found_.rbegin(); index != found_.rend(); ++index) {
+    const std::string path = PathOf(*index);
+    UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd.valid() || fdatasync(fd.get()) != 0) {
+      return FailErrno(Code::kUnavailable, "audit segment " + path, errno);
+    }
+    Bytes header(kSegmentHeaderBytes);
+    if (pread(fd.get(), header.data(), header.size(), 0) < 0) {
+      return FailErrno(Code::kUnavailable, "audit segment " + path, errno);
+    }
+    SegmentReader reader(header, key_);
+    if (reader.valid() && reader.position().head.sequence <= checkpoint.sequence) break;
+  }
   return {};
 }
 
@@ -312,7 +370,6 @@ Status SegmentedTrail::StartSegment() {
       if (segment_ != nullptr) retired_.push_back(std::move(segment_));
       segment_ = std::move(next);
       segment_sealer_.emplace(SegmentKey(key_, header).Reveal());
-      write_problem_.clear();
       return {};
     }
     unlink(PathOf(index).c_str());

@@ -58,7 +58,13 @@ class AuditTrail {
   virtual Status Append(const AuditEventView& event, uint64_t outbox) = 0;
   Status Append(const AuditEvent& event, uint64_t outbox) { return Append(ViewOf(event), outbox); }
 
-  // Everything appended before the call is on the disk when it returns.
+  // Everything appended before the call is on the disk when it returns. After a failure
+  // (kUnavailable) every Append() fails until a Sync() succeeded, durable() stays, and appended()
+  // goes back to its outbox number: Append() then takes the mutations' events from there on again,
+  // in their order, before any other event. So an event that leaves the outbox because durable()
+  // covers it is on the disk, if need be twice in the chain. The reads and denials of the failed
+  // interval are written a second time; a file system that has dropped their pages loses them,
+  // which Read() reports.
   virtual Status Sync() = 0;
 
   // As of the last Sync() and as of now.

@@ -2,13 +2,30 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <thread>
 
 #include "tests/support/temp_directory.h"
+
+// The trail's fdatasync(), which fails once for each count of g_failing_syncs.
+namespace {
+std::atomic<int> g_failing_syncs = 0;
+}  // namespace
+extern "C" int fdatasync(int fd) {
+  if (g_failing_syncs > 0) {
+    --g_failing_syncs;
+    errno = EIO;
+    return -1;
+  }
+  return static_cast<int>(syscall(SYS_fdatasync, fd));
+}
 
 namespace secretfs::store {
 namespace {
@@ -88,6 +105,12 @@ TEST_F(AuditTrailTest, AnUncleanEndLosesNothingThatWasAppended) {
   static AuditTrail* killed = nullptr;
   killed = trail.release();
   ASSERT_NE(killed, nullptr);
+  // What is found counts as on the disk, so it is put there first.
+  g_failing_syncs = 1;
+  auto refused = AuditTrail::Open({directory_ / "audit", segment_bytes_},
+                                  crypto::SecretBuffer::CopyOf(Bytes(32, 5)), {}, 1, random_);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kUnavailable);
   auto next = Open();
   EXPECT_EQ(next->appended().head.sequence, 2u);
   EXPECT_EQ(next->appended().outbox, 2u);
@@ -322,6 +345,57 @@ TEST_F(AuditTrailTest, WhenNoSegmentCanBeMadeAppendFailsAndRecovers) {
   EXPECT_TRUE(trail->Append(Event("x"), 0));
   EXPECT_EQ(trail->problem(), "");
   Ids(*trail);
+}
+
+TEST_F(AuditTrailTest, AFailedSyncIsNotForgottenByTheNextOne) {
+  auto trail = Open();
+  ASSERT_TRUE(trail->Append(Event("safe"), 1));
+  ASSERT_TRUE(trail->Sync());
+  AuditHead safe = trail->durable().head;
+  ASSERT_TRUE(trail->Append(Event("put"), 2));
+  ASSERT_TRUE(trail->Append(Event("read"), 0));
+  ASSERT_TRUE(trail->Append(Event("put again"), 3));
+  g_failing_syncs = 1;
+  EXPECT_FALSE(trail->Sync());
+  EXPECT_EQ(trail->durable().head, safe);
+  EXPECT_NE(trail->problem(), "");
+  // Nothing is revealed before the disk took what it refused.
+  EXPECT_EQ(trail->Append(Event("read"), 0).error().code, Code::kUnavailable);
+  ASSERT_TRUE(trail->Sync());
+  EXPECT_EQ(trail->durable().outbox, 1u) << "the outbox must keep 2 and 3";
+  EXPECT_EQ(trail->appended().outbox, 1u);
+  // And before the mutations are there again, all of them, in their order.
+  EXPECT_FALSE(trail->Append(Event("read"), 0));
+  EXPECT_FALSE(trail->Append(Event("put again"), 3));
+  ASSERT_TRUE(trail->Append(Event("put"), 2));
+  EXPECT_FALSE(trail->Append(Event("read"), 0));
+  EXPECT_NE(trail->problem(), "");
+  ASSERT_TRUE(trail->Append(Event("put again"), 3));
+  EXPECT_EQ(trail->problem(), "");
+  ASSERT_TRUE(trail->Append(Event("later"), 0));
+  ASSERT_TRUE(trail->Sync());
+  EXPECT_EQ(trail->durable().outbox, 3u);
+  EXPECT_EQ(Segments().size(), 2u);
+  EXPECT_EQ(Ids(*trail), (Names{"safe", "put", "read", "put again", "put", "put again", "later"}));
+}
+
+TEST_F(AuditTrailTest, ASecondFailureRepeatsWhatWasRepeatedBefore) {
+  auto trail = Open();
+  ASSERT_TRUE(trail->Append(Event("a"), 1));
+  ASSERT_TRUE(trail->Append(Event("b"), 2));
+  g_failing_syncs = 1;
+  EXPECT_FALSE(trail->Sync());
+  ASSERT_TRUE(trail->Sync());
+  ASSERT_TRUE(trail->Append(Event("a"), 1));
+  g_failing_syncs = 1;
+  EXPECT_FALSE(trail->Sync());
+  ASSERT_TRUE(trail->Sync());
+  EXPECT_EQ(trail->durable().outbox, 0u);
+  EXPECT_FALSE(trail->Append(Event("b"), 2));
+  ASSERT_TRUE(trail->Append(Event("a"), 1));
+  ASSERT_TRUE(trail->Append(Event("b"), 2));
+  ASSERT_TRUE(trail->Sync());
+  EXPECT_EQ(trail->durable().outbox, 2u);
 }
 
 TEST_F(AuditTrailTest, AnEventThatDoesNotFitASegmentIsRefused) {
