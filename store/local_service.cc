@@ -132,7 +132,7 @@ Result<std::unique_ptr<SecretService>> SecretService::Open(const Options& option
                          ? std::move(authorizer)
                          : std::make_unique<OwnerAuthorizer>(parts.header.owner_uid);
   auto service = std::make_unique<LocalService>(std::move(parts), clock, random);
-  TRY(service->MovePendingEvents());
+  TRY(service->Start());
   return service;
 }
 
@@ -143,7 +143,7 @@ LocalService::LocalService(Parts parts, Clock& clock, crypto::RandomSource& rand
       kms_key_arn_("arn:aws:kms:" + parts_.header.realm.region + ":" + parts_.header.realm.account +
                    ":key/" + crypto::FormatUuid(parts_.default_key)) {}
 
-Status LocalService::MovePendingEvents() {
+Status LocalService::Start() {
   uint64_t in_trail = parts_.trail->appended().outbox;
   TRY_ASSIGN(uint64_t next_outbox, parts_.store->NextOutbox());
   // Every event in the trail was committed first. A store that does not know it is an older state:
@@ -154,10 +154,8 @@ Status LocalService::MovePendingEvents() {
                     ": it is older than its audit trail, so changes are missing; if you restored "
                     "a backup on purpose, move the audit directory away and start again");
   }
-  TRY_ASSIGN(std::vector<SecretStore::PendingEvent> events, parts_.store->PendingEvents(in_trail));
-  for (const SecretStore::PendingEvent& pending : events) {
-    TRY(parts_.trail->Append(pending.event, pending.outbox));
-  }
+  TRY(MovePendingEvents());
+  started_ = true;
   return {};
 }
 
@@ -181,9 +179,35 @@ AuditEvent LocalService::NewEvent(const Caller& caller, Action action, std::stri
 std::unexpected<Error> LocalService::Refuse(AuditEvent& event, Error error) {
   event.error_code = AwsErrorName(error.code);
   event.error_message = error.message;
-  Status recorded = parts_.trail->Append(event, 0);
+  Status recorded = Record(ViewOf(event));
   if (!recorded) return std::unexpected(std::move(recorded).error());
   return std::unexpected(std::move(error));
+}
+
+Status LocalService::MovePendingEvents() {
+  MutexLock lock(move_mutex_);
+  uint64_t txn = parts_.env->LastTxnId();
+  TRY_ASSIGN(std::vector<SecretStore::PendingEvent> events,
+             parts_.store->PendingEvents(parts_.trail->appended().outbox));
+  for (const SecretStore::PendingEvent& pending : events) {
+    TRY(parts_.trail->Append(pending.event, pending.outbox));
+  }
+  moved_txn_ = txn;
+  return {};
+}
+
+Status LocalService::MovePendingEventsIfAny() {
+  if (parts_.env->LastTxnId() == moved_txn_.load()) return {};
+  return MovePendingEvents();
+}
+
+Status LocalService::Record(const AuditEventView& event) {
+  TRY(MovePendingEventsIfAny());
+  Status recorded = parts_.trail->Append(event, 0);
+  if (recorded || recorded.error().code != Code::kUnavailable) return recorded;
+  // After a failed Sync() the trail wants the last mutations' events again first.
+  TRY(MovePendingEvents());
+  return parts_.trail->Append(event, 0);
 }
 
 Status LocalService::Decide(const Principal& principal, Action action, std::string_view resource,
@@ -238,14 +262,12 @@ Result<SecretPtr> LocalService::FindLive(const Caller& caller, const std::string
 }
 
 Status LocalService::CommitWithEvent(SecretStore::Mutation& mutation, const AuditEvent& event) {
-  TRY_ASSIGN(uint64_t outbox, mutation.AppendEvent(event));
+  TRY(mutation.AppendEvent(event));
   TRY(mutation.SetAuditPosition(parts_.trail->durable()));
   TRY(mutation.Commit());
   // The change and its event are on the disk. If the trail cannot take the event now, it stays in
-  // the outbox, and the trail's problem stops the next reveal.
-  if (Status moved = parts_.trail->Append(event, outbox); !moved) {
-    Log(LogLevel::kError, moved.error().message);
-  }
+  // the outbox, and nothing is revealed before it was moved.
+  if (Status moved = MovePendingEvents(); !moved) Log(LogLevel::kError, moved.error().message);
   return {};
 }
 
@@ -290,6 +312,7 @@ Result<size_t> LocalService::PurgeExpired() {
 }
 
 void LocalService::Upkeep() {
+  if (Status moved = MovePendingEvents(); !moved) Log(LogLevel::kError, moved.error().message);
   if (Status synced = parts_.trail->Sync(); !synced) {
     Log(LogLevel::kError, synced.error().message);
   }

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "crypto/base/mutex.h"
 #include "crypto/keyring.h"
 #include "store/audit_trail.h"
 #include "store/authorizer.h"
@@ -76,8 +78,9 @@ class LocalService final : public SecretService {
   Result<AuditReport> ReadAudit(const Caller& caller, const AuditTrail::Visitor& visit,
                                 const std::string& request_id) override;
 
-  // Moves the events of committed mutations that the trail does not have yet; at start.
-  Status MovePendingEvents();
+  // Brings the trail up to the store; once, before any call. Errors: kCorrupt if the store is older
+  // than its trail.
+  Status Start();
 
  private:
   // --- the common steps of a call (local_service.cc)
@@ -86,7 +89,13 @@ class LocalService final : public SecretService {
   // Records that the call failed, and returns the error to answer with: `error`, or that of the
   // trail.
   std::unexpected<Error> Refuse(AuditEvent& event, Error error);
-  Status RecordSuccess(const AuditEvent& event) { return parts_.trail->Append(event, 0); }
+  Status RecordSuccess(const AuditEvent& event) { return Record(ViewOf(event)); }
+  // Appends the event of a read or a denial, after those of all mutations that it may have seen.
+  Status Record(const AuditEventView& event);
+  // The trail has the events of all committed mutations when these succeed. The second costs two
+  // loads if nothing was committed since the last time.
+  Status MovePendingEvents() EXCLUDES(move_mutex_);
+  Status MovePendingEventsIfAny();
   // Allows `event.action` on `resource`, and `kms_action` on the key of the secret, or says why
   // not.
   Status Decide(const Principal& principal, Action action, std::string_view resource,
@@ -151,6 +160,13 @@ class LocalService final : public SecretService {
   Clock& clock_;
   crypto::RandomSource& random_;
   const std::string kms_key_arn_;
+  bool started_ = false;
+
+  // An event that stayed behind must not be overtaken: the outbox forgets what lies below the
+  // trail's number. Before the trail's own mutexes.
+  Mutex move_mutex_;
+  // The trail has the events of all mutations up to this transaction.
+  std::atomic<uint64_t> moved_txn_ = 0;
 };
 
 }  // namespace secretfs::store

@@ -14,13 +14,13 @@
 
 #include "tests/support/temp_directory.h"
 
-// The trail's fdatasync(), which fails once for each count of g_failing_syncs.
-namespace {
+// fdatasync() of this program, which fails once for each count of g_failing_syncs.
+namespace secretfs::testing {
 std::atomic<int> g_failing_syncs = 0;
-}  // namespace
+}  // namespace secretfs::testing
 extern "C" int fdatasync(int fd) {
-  if (g_failing_syncs > 0) {
-    --g_failing_syncs;
+  if (secretfs::testing::g_failing_syncs > 0) {
+    --secretfs::testing::g_failing_syncs;
     errno = EIO;
     return -1;
   }
@@ -30,6 +30,7 @@ extern "C" int fdatasync(int fd) {
 namespace secretfs::store {
 namespace {
 
+using testing::g_failing_syncs;
 using Names = std::vector<std::string>;
 
 class AuditTrailTest : public ::testing::Test {
