@@ -115,7 +115,8 @@ class SecretStore {
     };
     Status PutVersion(SelectorId number, PathId path, const std::vector<KeySize>& keys,
                       ByteSpan envelope);
-    // Destroys the value for good: the wrapped data key goes with it.
+    // Removes the value and its wrapped data key. The file's pages keep the old envelope until LMDB
+    // uses them again, so whoever has the root key can find it there until then.
     Status RemoveVersion(SelectorId number);
     // Removes the secret with its versions, and the directories that are empty then.
     Status RemoveSecret(const Secret& secret);
