@@ -53,6 +53,10 @@ Status WriteNewStore(Env& env, const Realm& realm, uint32_t owner_uid,
   return mutation->Commit();
 }
 
+void LogFailure(const Status& status) {
+  if (!status) Log(LogLevel::kError, status.error().message);
+}
+
 }  // namespace
 
 Status SecretService::Create(const std::string& directory, const Realm& realm, uint32_t owner_uid,
@@ -141,7 +145,16 @@ LocalService::LocalService(Parts parts, Clock& clock, crypto::RandomSource& rand
       clock_(clock),
       random_(random),
       kms_key_arn_("arn:aws:kms:" + parts_.header.realm.region + ":" + parts_.header.realm.account +
-                   ":key/" + crypto::FormatUuid(parts_.default_key)) {}
+                   ":key/" + crypto::FormatUuid(parts_.default_key)),
+      position_stored_at_(clock.NowMs()) {}
+
+LocalService::~LocalService() {
+  // A store that was refused is not written to.
+  if (!started_) return;
+  LogFailure(MovePendingEvents());
+  LogFailure(parts_.trail->Sync());
+  LogFailure(StoreAuditPosition());
+}
 
 Status LocalService::Start() {
   uint64_t in_trail = parts_.trail->appended().outbox;
@@ -155,6 +168,8 @@ Status LocalService::Start() {
                     "a backup on purpose, move the audit directory away and start again");
   }
   TRY(MovePendingEvents());
+  TRY_ASSIGN(AuditTrail::Position stored, parts_.store->LoadAuditPosition());
+  stored_sequence_ = stored.head.sequence;
   started_ = true;
   return {};
 }
@@ -263,12 +278,24 @@ Result<SecretPtr> LocalService::FindLive(const Caller& caller, const std::string
 
 Status LocalService::CommitWithEvent(SecretStore::Mutation& mutation, const AuditEvent& event) {
   TRY(mutation.AppendEvent(event));
-  TRY(mutation.SetAuditPosition(parts_.trail->durable()));
+  AuditTrail::Position position = parts_.trail->durable();
+  TRY(mutation.SetAuditPosition(position));
   TRY(mutation.Commit());
+  stored_sequence_ = position.head.sequence;
   // The change and its event are on the disk. If the trail cannot take the event now, it stays in
   // the outbox, and nothing is revealed before it was moved.
-  if (Status moved = MovePendingEvents(); !moved) Log(LogLevel::kError, moved.error().message);
+  LogFailure(MovePendingEvents());
   return {};
+}
+
+Status LocalService::StoreAuditPosition() {
+  if (parts_.trail->durable().head.sequence == stored_sequence_) return {};
+  TRY_ASSIGN(std::unique_ptr<SecretStore::Mutation> mutation, parts_.store->Begin());
+  AuditTrail::Position position = parts_.trail->durable();
+  TRY(mutation->SetAuditPosition(position));
+  TRY(mutation->Commit());
+  stored_sequence_ = position.head.sequence;
+  return MovePendingEvents();
 }
 
 Result<Secret> LocalService::Reload(SecretStore::Mutation& mutation, const Secret& seen) const {
@@ -312,9 +339,15 @@ Result<size_t> LocalService::PurgeExpired() {
 }
 
 void LocalService::Upkeep() {
-  if (Status moved = MovePendingEvents(); !moved) Log(LogLevel::kError, moved.error().message);
-  if (Status synced = parts_.trail->Sync(); !synced) {
-    Log(LogLevel::kError, synced.error().message);
+  constexpr TimeMs kPositionIntervalMs = 60'000;
+  LogFailure(MovePendingEvents());
+  LogFailure(parts_.trail->Sync());
+  // A commit costs a sync and the decoded metadata that is remembered, so not each time.
+  TimeMs now = clock_.NowMs();
+  TimeMs stored_at = position_stored_at_;
+  if (now < stored_at || now - stored_at >= kPositionIntervalMs) {
+    position_stored_at_ = now;
+    LogFailure(StoreAuditPosition());
   }
   parts_.env->Trim();
 }

@@ -31,6 +31,7 @@ class LocalService final : public SecretService {
     std::unique_ptr<Authorizer> authorizer;
   };
   LocalService(Parts parts, Clock& clock, crypto::RandomSource& random);
+  ~LocalService() override;
 
   const StoreHeader& header() const override { return parts_.header; }
 
@@ -120,6 +121,10 @@ class LocalService final : public SecretService {
   // Commits `mutation` together with `event`, then hands the event to the trail.
   Status CommitWithEvent(SecretStore::Mutation& mutation, const AuditEvent& event);
 
+  // Tells the store what of the trail is on the disk, if that is more than it knows: events that
+  // are missing later are then missed.
+  Status StoreAuditPosition();
+
   // Loads the secret again inside `mutation` and checks that it is still the one that was decided
   // on.
   Result<Secret> Reload(SecretStore::Mutation& mutation, const Secret& seen) const;
@@ -167,6 +172,8 @@ class LocalService final : public SecretService {
   Mutex move_mutex_;
   // The trail has the events of all mutations up to this transaction.
   std::atomic<uint64_t> moved_txn_ = 0;
+  std::atomic<uint64_t> stored_sequence_ = 0;  // Of the position that the store knows.
+  std::atomic<TimeMs> position_stored_at_;
 };
 
 }  // namespace secretfs::store

@@ -233,7 +233,8 @@ class SecretService {
   virtual Result<std::vector<Change>> ChangesSince(uint64_t sequence, size_t limit) = 0;
   // Destroys secrets whose recovery window has passed. Returns how many.
   virtual Result<size_t> PurgeExpired() = 0;
-  // Puts the audit trail on the disk and trims resident memory; every second or so.
+  // Puts the audit trail on the disk (once a minute, and at the end, the store is told how far it
+  // is there) and trims resident memory; every second or so.
   virtual void Upkeep() = 0;
 
   struct Health {

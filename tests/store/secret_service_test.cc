@@ -3,88 +3,19 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <thread>
 
-#include "tests/support/temp_store.h"
-
-namespace secretfs::testing {
-extern std::atomic<int> g_failing_syncs;  // audit_trail_test.cc
-}  // namespace secretfs::testing
+#include "tests/store/service_fixture.h"
 
 namespace secretfs::store {
 namespace {
 
-using testing::TempStore;
 using testing::Text;
 using testing::TextValue;
 using testing::VersionId;
-
-class SecretServiceTest : public ::testing::Test {
- protected:
-  SecretServiceTest() : service_(store_.Open()) {}
-
-  Result<WrittenVersion> Create(const std::string& name, const std::string& token,
-                                const std::string& value) {
-    CreateRequest request;
-    request.name = name;
-    request.client_request_token = VersionId(token);
-    request.value = TextValue(value);
-    return service_->CreateSecret(store_.caller, std::move(request));
-  }
-  Result<WrittenVersion> Put(const std::string& name, const std::string& token,
-                             const std::string& value, std::vector<std::string> stages = {},
-                             std::optional<std::string> if_version = {}) {
-    PutRequest request;
-    request.secret_id = name;
-    request.client_request_token = VersionId(token);
-    request.value = TextValue(value);
-    request.version_stages = std::move(stages);
-    request.if_version = std::move(if_version);
-    return service_->PutSecretValue(store_.caller, std::move(request));
-  }
-  std::string Get(const std::string& name, const VersionSelector& selector = {}) {
-    auto value = service_->GetSecretValue(store_.caller, name, selector, "request");
-    return value ? Text(value->bytes) : "error: " + value.error().message;
-  }
-  Result<DeletedSecret> Delete(const std::string& name, bool force,
-                               std::optional<int64_t> days = {}) {
-    return service_->DeleteSecret(store_.caller, {name, days, force, ""});
-  }
-  PathId PathOf(const std::string& name) {
-    return service_->DescribeSecret(store_.caller, name, "").value()->path;
-  }
-  std::vector<AuditEvent> Events() {
-    std::vector<AuditEvent> events;
-    auto report = service_->ReadAudit(
-        store_.caller,
-        [&](uint64_t, const AuditEvent& event) {
-          events.push_back(event);
-          return true;
-        },
-        "");
-    EXPECT_EQ(report->problem, "");
-    return events;
-  }
-  std::vector<std::string> WrittenVersions() {
-    std::vector<std::string> versions;
-    for (const AuditEvent& event : Events()) {
-      if (!IsReadOnly(event.action) && event.error_code.empty())
-        versions.push_back(event.version_id);
-    }
-    return versions;
-  }
-  void Reopen() {
-    service_.reset();
-    service_ = store_.Open();
-  }
-
-  TempStore store_;
-  std::unique_ptr<SecretService> service_;
-};
 
 TEST_F(SecretServiceTest, ValuesSurviveAReopen) {
   ASSERT_TRUE(Create("prod/db", "v1", "one"));
@@ -426,84 +357,6 @@ TEST_F(SecretServiceTest, CreateRefusesADirectoryThatHoldsAStore) {
       SecretService::Create(store_.path(), {}, getuid(), crypto::KeyFileSource{store_.key_path()},
                             *store_.root_key, store_.clock, store_.random);
   EXPECT_EQ(again.error().code, Code::kAlreadyExists);
-}
-
-TEST_F(SecretServiceTest, AMutationWhoseEventFoundNoRoomIsRecordedBeforeAnythingElse) {
-  ASSERT_TRUE(Create("x", "v1", "one"));
-  // As on a full disk: no new segment can be made.
-  std::string away = store_.directory / "away";
-  std::filesystem::rename(store_.audit_directory(), away);
-  std::string got = "one";
-  for (int i = 0; i < 10000 && got == "one"; ++i) got = Get("x");
-  ASSERT_NE(got, "one");
-  EXPECT_TRUE(Put("x", "v2", "two"));
-  SelectorId number = service_->PeekSecret(*service_->PeekChild(kRootPath, "x").value())
-                          .value()
-                          ->FindVersionByLabel(kCurrent)
-                          ->number;
-  EXPECT_NE(Get("x"), "two");
-  EXPECT_EQ(service_->ReadValue(store_.caller, number, {}).error().code, Code::kUnavailable);
-  std::filesystem::rename(away, store_.audit_directory());
-  EXPECT_EQ(Get("x"), "two");
-  std::vector<AuditEvent> events = Events();  // Ends with its own reading, and the Get() above.
-  EXPECT_EQ(events[events.size() - 3].action, Action::kPutSecretValue);
-  ASSERT_TRUE(Put("x", "v3", "three"));
-  service_->Upkeep();
-  ASSERT_TRUE(Put("x", "v4", "four"));
-  Reopen();
-  EXPECT_EQ(WrittenVersions(), (std::vector<std::string>{VersionId("v1"), VersionId("v2"),
-                                                         VersionId("v3"), VersionId("v4")}));
-}
-
-TEST_F(SecretServiceTest, AnOvertakenEventIsNotLost) {
-  ASSERT_TRUE(Create("x", "v1", "one"));
-  std::string away = store_.directory / "away";
-  std::filesystem::rename(store_.audit_directory(), away);
-  std::string got = "one";
-  for (int i = 0; i < 10000 && got == "one"; ++i) got = Get("x");
-  EXPECT_TRUE(Put("x", "v2", "two"));
-  std::filesystem::rename(away, store_.audit_directory());
-  // The next thing that happens is another mutation; then the process ends.
-  EXPECT_TRUE(Put("x", "v3", "three"));
-  Reopen();
-  EXPECT_EQ(WrittenVersions(),
-            (std::vector<std::string>{VersionId("v1"), VersionId("v2"), VersionId("v3")}));
-}
-
-TEST_F(SecretServiceTest, MutationsStandInTheTrailInTheOrderOfTheirCommits) {
-  std::vector<std::thread> writers;
-  for (int w = 0; w < 4; ++w) {
-    writers.emplace_back([&, w] {
-      for (int i = 0; i < 25; ++i) {
-        EXPECT_TRUE(Create("w" + std::to_string(w) + "x" + std::to_string(i), "v1", "value"));
-      }
-    });
-  }
-  for (std::thread& writer : writers) writer.join();
-  std::vector<PathId> committed;
-  auto changes = service_->ChangesSince(0, 1000).value();
-  for (const Change& change : changes) committed.push_back(change.path);
-  std::vector<PathId> recorded;
-  for (const AuditEvent& event : Events()) {
-    if (event.action == Action::kCreateSecret) recorded.push_back(PathOf(event.secret_id));
-  }
-  EXPECT_EQ(recorded, committed);
-}
-
-TEST_F(SecretServiceTest, MutationsOfAFailedSyncAreRecordedAgain) {
-  ASSERT_TRUE(Create("x", "v1", "one"));
-  service_->Upkeep();
-  ASSERT_TRUE(Put("x", "v2", "two"));
-  testing::g_failing_syncs = 1;
-  service_->Upkeep();
-  EXPECT_NE(Get("x"), "two");
-  EXPECT_NE(service_->GetHealth().audit_problem, "");
-  service_->Upkeep();
-  EXPECT_EQ(Get("x"), "two");
-  EXPECT_EQ(service_->GetHealth().audit_problem, "");
-  ASSERT_TRUE(Put("x", "v3", "three"));
-  EXPECT_EQ(WrittenVersions(), (std::vector<std::string>{VersionId("v1"), VersionId("v2"),
-                                                         VersionId("v2"), VersionId("v3")}));
 }
 
 // Writers from several threads: every acknowledged version is there, and the label rules hold.
