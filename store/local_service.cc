@@ -316,25 +316,39 @@ Result<std::vector<Change>> LocalService::ChangesSince(uint64_t sequence, size_t
   return parts_.store->ChangesSince(sequence, limit);
 }
 
+Result<bool> LocalService::Purge(PathId path, TimeMs now) {
+  static const Principal kService{"secretsmanager.amazonaws.com"};
+  TRY_ASSIGN(std::unique_ptr<SecretStore::Mutation> mutation, parts_.store->Begin());
+  TRY_ASSIGN(std::optional<Secret> secret, mutation->Load(path));
+  // Restored, or scheduled anew, since the list was made.
+  if (!secret || !secret->deletion_at || *secret->deletion_at > now) return false;
+  AuditEvent event =
+      NewEvent({kService, Door::kInternal}, Action::kDestroySecret, secret->name, "");
+  event.resource_arn = secret->arn;
+  TRY(mutation->RemoveSecret(*secret));
+  TRY(mutation->AppendChange(path, ChangeKind::kRemoved, now));
+  TRY(CommitWithEvent(*mutation, event));
+  return true;
+}
+
 Result<size_t> LocalService::PurgeExpired() {
   constexpr size_t kBatch = 100;
-  static const Principal kService{"secretsmanager.amazonaws.com"};
   TimeMs now = clock_.NowMs();
-  TRY_ASSIGN(std::vector<PathId> due, parts_.store->DueDeletions(now, kBatch));
+  // Those that failed stay due, and must not fill the batch for ever.
+  TRY_ASSIGN(std::vector<PathId> due, parts_.store->DueDeletions(now, kBatch + failed_purges_));
   size_t purged = 0;
+  size_t failed = 0;
   for (PathId path : due) {
-    TRY_ASSIGN(std::unique_ptr<SecretStore::Mutation> mutation, parts_.store->Begin());
-    TRY_ASSIGN(std::optional<Secret> secret, mutation->Load(path));
-    // Restored, or scheduled anew, since the list was made.
-    if (!secret || !secret->deletion_at || *secret->deletion_at > now) continue;
-    AuditEvent event =
-        NewEvent({kService, Door::kInternal}, Action::kDestroySecret, secret->name, "");
-    event.resource_arn = secret->arn;
-    TRY(mutation->RemoveSecret(*secret));
-    TRY(mutation->AppendChange(path, ChangeKind::kRemoved, now));
-    TRY(CommitWithEvent(*mutation, event));
-    ++purged;
+    auto done = Purge(path, now);
+    if (done && *done) ++purged;
+    if (done) continue;
+    // The disk, not the record: the others would fail as well.
+    if (done.error().code == Code::kUnavailable) return std::unexpected(std::move(done).error());
+    ++failed;
+    Log(LogLevel::kError,
+        "a secret whose recovery window has passed cannot be destroyed: " + done.error().message);
   }
+  failed_purges_ = failed;
   return purged;
 }
 

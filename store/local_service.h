@@ -121,6 +121,9 @@ class LocalService final : public SecretService {
   // Commits `mutation` together with `event`, then hands the event to the trail.
   Status CommitWithEvent(SecretStore::Mutation& mutation, const AuditEvent& event);
 
+  // Destroys the secret if its recovery window has passed at `now`, and says whether it had.
+  Result<bool> Purge(PathId path, TimeMs now);
+
   // Tells the store what of the trail is on the disk, if that is more than it knows: events that
   // are missing later are then missed.
   Status StoreAuditPosition();
@@ -174,6 +177,7 @@ class LocalService final : public SecretService {
   std::atomic<uint64_t> moved_txn_ = 0;
   std::atomic<uint64_t> stored_sequence_ = 0;  // Of the position that the store knows.
   std::atomic<TimeMs> position_stored_at_;
+  std::atomic<size_t> failed_purges_ = 0;  // In the last PurgeExpired().
 };
 
 }  // namespace secretfs::store

@@ -68,7 +68,8 @@ class SecretStore {
   Result<std::optional<Bytes>> LoadEnvelope(SelectorId number) const;
   // Secrets in order of creation, from the first path id > `after`; `visit` returns false to stop.
   Status ListSecrets(PathId after, const std::function<bool(const Secret&)>& visit) const;
-  // Secrets whose scheduled deletion is due at `now`, at most `limit`.
+  // Secrets whose scheduled deletion is due at `now`, at most `limit`; an entry that was altered is
+  // skipped.
   Result<std::vector<PathId>> DueDeletions(TimeMs now, size_t limit) const;
 
   // --- interned names

@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 
+#include "store/table_key.h"
 #include "tests/store/service_fixture.h"
 
 namespace secretfs::testing {
@@ -37,6 +39,22 @@ class LocalServiceTest : public SecretServiceTest {
       paths.push_back(entry.path());
     }
     std::filesystem::remove(*std::ranges::max_element(paths));
+  }
+  // Damages a record where it lies in the file; no service has the store open.
+  void FlipStored(Table table, const Bytes& key) {
+    Bytes sealed;
+    {
+      auto env = Env::Open(store_.path(), Env::Mode::kOpen).value();
+      sealed = ReadTxn(*env).Get(table, key).value().value();
+    }
+    std::fstream file(store_.data_file(), std::ios::in | std::ios::out | std::ios::binary);
+    std::string bytes((std::istreambuf_iterator<char>(file)), {});
+    size_t offset = bytes.find(AsText(sealed));
+    ASSERT_NE(offset, std::string::npos);
+    for (; offset != std::string::npos; offset = bytes.find(AsText(sealed), offset + 1)) {
+      file.seekp(static_cast<std::streamoff>(offset));
+      file.put(static_cast<char>(bytes[offset] ^ 1));
+    }
   }
 };
 
@@ -163,6 +181,25 @@ TEST_F(LocalServiceTest, UpkeepStoresTheAuditPositionOnceAMinute) {
   RemoveLastSegment();
   service_ = store_.Open();
   EXPECT_NE(service_->GetHealth().audit_problem.find("was cut"), std::string::npos);
+}
+
+TEST_F(LocalServiceTest, ADamagedRecordDoesNotStopThePurgingOfOthers) {
+  for (const char* name : {"a", "b", "c", "d"}) {
+    ASSERT_TRUE(Create(name, "v1", "one"));
+    ASSERT_TRUE(Delete(name, false, 7));
+    store_.clock.Advance(1);
+  }
+  PathId secret = PathOf("a");
+  PathId index = PathOf("b");
+  TimeMs index_at = *service_->DescribeSecret(store_.caller, "b", "").value()->deletion_at;
+  service_.reset();
+  FlipStored(Table::kSecrets, TableKey(secret));
+  FlipStored(Table::kDeletions, TableKey(static_cast<uint64_t>(index_at), index));
+  service_ = store_.Open();
+  store_.clock.Advance(7 * kMsPerDay);
+  EXPECT_EQ(service_->PurgeExpired().value_or(0), 2u);
+  EXPECT_EQ(service_->PurgeExpired().value_or(9), 0u);
+  EXPECT_EQ(service_->GetHealth().secrets, 2u);
 }
 
 }  // namespace
