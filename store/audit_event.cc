@@ -1,5 +1,8 @@
 #include "store/audit_event.h"
 
+#include <algorithm>
+#include <array>
+
 namespace secretfs::store {
 namespace {
 
@@ -7,11 +10,23 @@ constexpr uint8_t kAuditEventVersion = 1;
 
 bool IsAction(uint8_t value) {
   return value >= static_cast<uint8_t>(Action::kCreateSecret) &&
-         value <= static_cast<uint8_t>(Action::kReadAuditTrail);
+         value <= static_cast<uint8_t>(Action::kRecordAuditGap);
 }
 bool IsDoor(uint8_t value) {
   return value >= static_cast<uint8_t>(Door::kMount) &&
          value <= static_cast<uint8_t>(Door::kInternal);
+}
+
+void PutText(ByteWriter& out, std::string_view text) {
+  if (text.size() <= kAuditTextBytesMax) {
+    out.Sized(text);
+    return;
+  }
+  constexpr std::string_view kMark = "...";
+  size_t size = kAuditTextBytesMax - kMark.size();
+  // A UTF-8 character has at most three bytes after its first, all 10xxxxxx.
+  for (int i = 0; i < 3 && (static_cast<uint8_t>(text[size]) & 0xc0) == 0x80; ++i) --size;
+  out.Sized(std::string(text.substr(0, size)).append(kMark));
 }
 
 }  // namespace
@@ -24,17 +39,16 @@ AuditEventView ViewOf(const AuditEvent& event) {
 }
 
 Bytes EncodeAuditEvent(const AuditEventView& event) {
-  // The fixed fields and eight lengths, with room to spare.
-  constexpr size_t kFixedBytes = 64;
-  ByteWriter out(kFixedBytes + event.principal_arn.size() + event.request_id.size() +
-                 event.secret_id.size() + event.resource_arn.size() + event.version_id.size() +
-                 event.version_stage.size() + event.error_code.size() + event.error_message.size());
+  const std::array texts = {event.principal_arn, event.request_id,   event.secret_id,
+                            event.resource_arn,  event.version_id,   event.version_stage,
+                            event.error_code,    event.error_message};
+  size_t size = kAuditEventBytesMax - texts.size() * kAuditTextBytesMax;
+  for (std::string_view text : texts) size += std::min(text.size(), kAuditTextBytesMax);
+  ByteWriter out(size);
   out.U8(kAuditEventVersion).U64(static_cast<uint64_t>(event.at));
   out.U8(static_cast<uint8_t>(event.action)).U8(static_cast<uint8_t>(event.door));
   out.U32(event.uid).U32(event.gid).U32(event.pid);
-  out.Sized(event.principal_arn).Sized(event.request_id).Sized(event.secret_id);
-  out.Sized(event.resource_arn).Sized(event.version_id).Sized(event.version_stage);
-  out.Sized(event.error_code).Sized(event.error_message);
+  for (std::string_view text : texts) PutText(out, text);
   return out.Take();
 }
 

@@ -10,6 +10,12 @@
 
 namespace secretfs::store {
 
+// A text in a stored event has at most this many bytes. Some are as long as a caller likes, and an
+// event must fit a segment.
+inline constexpr size_t kAuditTextBytesMax = 1024;
+// Of an encoded event: the fixed fields, and eight texts with their lengths.
+inline constexpr size_t kAuditEventBytesMax = 64 + 8 * (4 + kAuditTextBytesMax);
+
 // One attempt on a secret, allowed or not. Never holds a value.
 struct AuditEvent {
   TimeMs at = 0;
@@ -48,6 +54,7 @@ struct AuditEventView {
 };
 AuditEventView ViewOf(const AuditEvent& event);
 
+// A text over kAuditTextBytesMax is cut at a character's end and marked with "...".
 Bytes EncodeAuditEvent(const AuditEventView& event);
 Result<AuditEvent> DecodeAuditEvent(ByteSpan bytes);
 

@@ -1,218 +1,41 @@
 #include "store/audit_trail.h"
 
-#include <endian.h>
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
-#include <cstring>
+#include <deque>
 #include <filesystem>
 #include <optional>
 #include <vector>
 
-#include "crypto/aead.h"
 #include "crypto/base/mutex.h"
 #include "crypto/base/unique_fd.h"
+#include "store/audit_segment.h"
 #include "store/fault_guard.h"
 
 namespace secretfs::store {
 namespace {
 
-constexpr std::string_view kMagic = "SFSAUDIT";
-constexpr uint32_t kSegmentVersion = 1;
-constexpr size_t kSaltBytes = 16;
-constexpr size_t kHeaderBytes = 80;
-constexpr size_t kLengthBytes = 4;
-
-size_t RecordBytes(size_t sealed_bytes) {
-  return (kLengthBytes + sealed_bytes + 3) / 4 * 4;
+bool IsAllZero(ByteSpan bytes) {
+  return std::ranges::all_of(bytes, [](uint8_t byte) { return byte == 0; });
 }
 
-// What a segment continues: the chain's head and outbox number before its first event.
-Bytes EncodeHeader(ByteSpan salt, const AuditTrail::Position& before) {
-  ByteWriter out;
-  out.Raw(AsBytes(kMagic)).U32(kSegmentVersion).Raw(salt);
-  out.U64(before.head.sequence).Raw(before.head.hash).U64(before.outbox).U32(0);
-  return out.Take();
+// The first problem is the one to look at: the others may follow from it.
+void Note(AuditReport& report, std::string problem) {
+  if (report.problem.empty()) report.problem = std::move(problem);
 }
 
-// Every segment has a key of its own, bound to its header, so event numbers can serve as nonces:
-// even after a restored backup the new segment's random salt makes a new key.
-crypto::SecretBuffer SegmentKey(const crypto::SecretBuffer& key, ByteSpan header) {
-  Bytes info = ByteWriter().Sized("secretfs audit segment v1").Sized(header).Take();
-  return crypto::Hkdf(key.Reveal(), {}, info, crypto::kAesKeyBytes);
-}
-
-Bytes EventNonce(uint64_t sequence) {
-  return ByteWriter(crypto::kGcmNonceBytes).U32(0).U64(sequence).Take();
-}
-
-crypto::Digest NextHash(const crypto::Digest& hash, ByteSpan sealed) {
-  return crypto::Sha256(ByteWriter(hash.size() + sealed.size()).Raw(hash).Raw(sealed).Take());
-}
-
-struct StoredEvent {
-  uint64_t outbox;
-  AuditEvent event;
-};
-
-// Reads one segment's bytes event by event, checking each against the chain.
-class SegmentReader {
- public:
-  SegmentReader(ByteSpan bytes, const crypto::SecretBuffer& key) : bytes_(bytes) {
-    if (bytes.size() < kHeaderBytes) return;
-    ByteReader in(bytes.first(kHeaderBytes));
-    if (AsText(in.Raw(kMagic.size())) != kMagic || in.U32() != kSegmentVersion) return;
-    in.Raw(kSaltBytes);
-    position_.head.sequence = in.U64();
-    std::ranges::copy(in.Raw(position_.head.hash.size()), position_.head.hash.begin());
-    position_.outbox = in.U64();
-    key_ = SegmentKey(key, bytes.first(kHeaderBytes));
-    valid_ = true;
-  }
-
-  bool valid() const { return valid_; }
-  // After the last event read.
-  const AuditTrail::Position& position() const { return position_; }
-  size_t offset() const { return offset_; }
-
-  // nullopt: no further event can be read.
-  std::optional<StoredEvent> Next() {
-    if (!valid_ || offset_ + kLengthBytes > bytes_.size()) return std::nullopt;
-    size_t size = ByteReader(bytes_.subspan(offset_, kLengthBytes)).U32();
-    if (size <= crypto::kGcmTagBytes || size > bytes_.size() - offset_ - kLengthBytes) {
-      return std::nullopt;
-    }
-    ByteSpan sealed = bytes_.subspan(offset_ + kLengthBytes, size);
-    Bytes plaintext(size - crypto::kGcmTagBytes);
-    if (!crypto::GcmOpen(key_.Reveal(), EventNonce(position_.head.sequence + 1),
-                         position_.head.hash, sealed, plaintext)) {
-      return std::nullopt;
-    }
-    ByteReader in(plaintext);
-    uint64_t outbox = in.U64();
-    auto event = DecodeAuditEvent(in.Raw(in.remaining()));
-    if (!event) return std::nullopt;
-    ++position_.head.sequence;
-    position_.head.hash = NextHash(position_.head.hash, sealed);
-    position_.outbox = std::max(position_.outbox, outbox);
-    offset_ += RecordBytes(size);
-    return StoredEvent{outbox, std::move(*event)};
-  }
-
-  // Whether everything after the last event is as it was preallocated.
-  bool RestIsZero() const {
-    size_t start = std::min(offset_, bytes_.size());
-    return std::ranges::all_of(bytes_.subspan(start), [](uint8_t byte) { return byte == 0; });
-  }
-
- private:
-  ByteSpan bytes_;
-  crypto::SecretBuffer key_;
-  AuditTrail::Position position_;
-  size_t offset_ = kHeaderBytes;
-  bool valid_ = false;
-};
-
-Result<Bytes> ReadWholeFile(const std::string& path) {
-  UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat info{};
-  if (!fd.valid() || fstat(fd.get(), &info) != 0) {
-    return FailErrno(Code::kUnavailable, "audit segment " + path, errno);
-  }
-  Bytes bytes(static_cast<size_t>(info.st_size));
-  size_t done = 0;
-  while (done < bytes.size()) {
-    ssize_t count =
-        pread(fd.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(done));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return FailErrno(Code::kUnavailable, "audit segment " + path, errno);
-    if (count == 0) break;
-    done += static_cast<size_t>(count);
-  }
-  bytes.resize(done);
-  return bytes;
-}
-
-// Returns an errno, 0 for success.
-int WriteZeros(int fd, size_t size_bytes) {
-  const Bytes zeros(std::min<size_t>(size_bytes, 256 << 10));
-  size_t done = 0;
-  while (done < size_bytes) {
-    ssize_t count = pwrite(fd, zeros.data(), std::min(zeros.size(), size_bytes - done),
-                           static_cast<off_t>(done));
-    if (count < 0 && errno != EINTR) return errno;
-    if (count > 0) done += static_cast<size_t>(count);
-  }
-  return 0;
-}
-
-// The segment being written: a file of zeros behind a shared mapping.
-class Segment {
- public:
-  static Result<std::unique_ptr<Segment>> Create(const std::string& path, size_t size_bytes) {
-    auto segment = std::unique_ptr<Segment>(new Segment);
-    segment->fd_ = UniqueFd(open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-    if (!segment->fd_.valid()) {
-      return FailErrno(Code::kUnavailable, "audit segment " + path, errno);
-    }
-    // Written, neither sparse nor merely reserved: a write through the mapping must not meet a full
-    // disk, and on ext4 the first touch of a reserved page costs a journal transaction.
-    int error = WriteZeros(segment->fd_.get(), size_bytes);
-    void* memory = MAP_FAILED;
-    if (error == 0) {
-      memory = mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, segment->fd_.get(), 0);
-      if (memory == MAP_FAILED) error = errno;
-    }
-    if (error != 0) {
-      unlink(path.c_str());
-      return FailErrno(Code::kUnavailable, "audit segment " + path, error);
-    }
-    segment->memory_ = {static_cast<uint8_t*>(memory), size_bytes};
-    return segment;
-  }
-  ~Segment() {
-    munmap(memory_.data(), memory_.size());
-    // What was not used goes back to the file system.
-    if (ftruncate(fd_.get(), static_cast<off_t>(used_)) != 0) return;
-  }
-  Segment(const Segment&) = delete;
-  Segment& operator=(const Segment&) = delete;
-
-  bool Start(ByteSpan header) {
-    used_ = header.size();
-    return FaultGuard::Run([&] { std::memcpy(memory_.data(), header.data(), header.size()); });
-  }
-  bool HasRoom(size_t sealed_bytes) const {
-    return used_ + RecordBytes(sealed_bytes) <= memory_.size();
-  }
-  // The length goes last: a record without one is not there for whoever reads after a kill.
-  bool Append(ByteSpan sealed) {
-    uint8_t* record = memory_.data() + used_;
-    bool written = FaultGuard::Run([&] {
-      std::memcpy(record + kLengthBytes, sealed.data(), sealed.size());
-      std::atomic_ref<uint32_t> length(*reinterpret_cast<uint32_t*>(record));
-      length.store(htobe32(static_cast<uint32_t>(sealed.size())), std::memory_order_release);
-    });
-    if (written) used_ += RecordBytes(sealed.size());
-    return written;
-  }
-  size_t used() const { return used_; }
-  size_t size() const { return memory_.size(); }
-  int fd() const { return fd_.get(); }
-
- private:
-  Segment() = default;
-  UniqueFd fd_;
-  std::span<uint8_t> memory_;
-  size_t used_ = 0;
+// What the search for the end of the chain met.
+struct FoundEnd {
+  std::string damage;  // Which file, and what of it.
+  bool interrupted = false;
+  bool altered = false;
 };
 
 class SegmentedTrail final : public AuditTrail {
@@ -228,12 +51,19 @@ class SegmentedTrail final : public AuditTrail {
     if (spare_ != nullptr) unlink(PathOf(spare_index_).c_str());
   }
 
-  Status Start(const AuditHead& checkpoint) {
+  Status Start(const AuditHead& checkpoint, TimeMs now) {
     TRY(ListSegments());
-    TRY(FindHead(checkpoint));
-    MutexLock lock(mutex_);
-    durable_ = appended_;
-    return StartSegment();
+    TRY(SyncFound(checkpoint));
+    TRY_ASSIGN(std::optional<AuditEvent> gap, FindHead(checkpoint));
+    {
+      MutexLock lock(mutex_);
+      durable_ = appended_;
+      TRY(StartSegment());
+    }
+    if (!gap) return {};
+    gap->at = now;
+    TRY(Append(*gap, 0));
+    return Sync();
   }
 
   using AuditTrail::Append;
@@ -241,7 +71,11 @@ class SegmentedTrail final : public AuditTrail {
     Bytes encoded = EncodeAuditEvent(event);
     Bytes plaintext = ByteWriter(sizeof(outbox) + encoded.size()).U64(outbox).Raw(encoded).Take();
     Bytes sealed(plaintext.size() + crypto::kGcmTagBytes);
+    if (kSegmentHeaderBytes + RecordBytes(sealed.size()) > options_.segment_bytes) {
+      return Fail(Code::kInvalidArgument, "an event is larger than an audit segment");
+    }
     MutexLock lock(mutex_);
+    TRY(CheckOrder(outbox));
     if (segment_ == nullptr || !segment_->HasRoom(sealed.size())) TRY(StartSegment());
     segment_sealer_->Seal(EventNonce(appended_.head.sequence + 1), appended_.head.hash, plaintext,
                           sealed);
@@ -253,30 +87,36 @@ class SegmentedTrail final : public AuditTrail {
     ++appended_.head.sequence;
     appended_.head.hash = NextHash(appended_.head.hash, sealed);
     appended_.outbox = std::max(appended_.outbox, outbox);
+    if (outbox != 0) unsynced_.push_back(outbox);
+    if (!to_repeat_.empty()) to_repeat_.pop_front();
+    if (to_repeat_.empty()) write_problem_.clear();
     return {};
   }
 
   Status Sync() override {
     MutexLock one_at_a_time(sync_mutex_);
-    std::vector<std::shared_ptr<Segment>> segments;
+    std::vector<std::shared_ptr<SegmentWriter>> segments;
+    size_t retired = 0;
     Position position;
     {
       MutexLock lock(mutex_);
       if (durable_.head.sequence == appended_.head.sequence && retired_.empty()) return {};
-      segments.swap(retired_);
+      segments = retired_;
+      retired = retired_.size();
       if (segment_ != nullptr) segments.push_back(segment_);
       position = appended_;
     }
     for (const auto& segment : segments) {
-      if (fdatasync(segment->fd()) != 0) {
-        int error = errno;
-        MutexLock lock(mutex_);
-        write_problem_ = "the audit trail cannot be put on the disk";
-        return FailErrno(Code::kUnavailable, write_problem_, error);
-      }
+      if (fdatasync(segment->fd()) != 0) return FailSync(segments, errno);
     }
-    MutexLock lock(mutex_);
-    durable_ = position;
+    {
+      MutexLock lock(mutex_);
+      // Segments that were retired meanwhile stand behind them.
+      retired_.erase(retired_.begin(), retired_.begin() + static_cast<ptrdiff_t>(retired));
+      sync_failed_ = false;
+      durable_ = position;
+      std::erase_if(unsynced_, [&](uint64_t outbox) { return outbox <= position.outbox; });
+    }
     PrepareSpare();
     return {};
   }
@@ -304,11 +144,23 @@ class SegmentedTrail final : public AuditTrail {
     return options_.directory + name.data();
   }
 
+  // Whether an event with this outbox number may come next.
+  Status CheckOrder(uint64_t outbox) const REQUIRES(mutex_);
+  Status FailSync(const std::vector<std::shared_ptr<SegmentWriter>>& segments, int error)
+      REQUIRES(sync_mutex_);
   Status ListSegments();
-  Status FindHead(const AuditHead& checkpoint);
+  Status SyncFound(const AuditHead& checkpoint);
+  // Returns the event that tells of what is missing.
+  Result<std::optional<AuditEvent>> FindHead(const AuditHead& checkpoint);
+  std::optional<AuditEvent> DescribeGap(const AuditHead& checkpoint, const FoundEnd& found)
+      REQUIRES(mutex_);
+  // Returns false to stop.
+  bool ReadSegment(uint64_t index, const AuditHead& end, const Visitor& visit, ByteSpan bytes,
+                   AuditReport& report) const;
   Status StartSegment() REQUIRES(mutex_);
-  // Creates the next segment before it is needed, so that Append() seldom has to.
-  void PrepareSpare() REQUIRES(mutex_);
+  // Creates the next segment before it is needed, so that Append() seldom has to; nobody waits for
+  // it.
+  void PrepareSpare() REQUIRES(sync_mutex_);
 
   const Options options_;
   const crypto::SecretBuffer key_;
@@ -317,18 +169,46 @@ class SegmentedTrail final : public AuditTrail {
 
   Mutex sync_mutex_;  // Before mutex_.
   mutable Mutex mutex_;
-  std::shared_ptr<Segment> segment_ GUARDED_BY(mutex_);
-  std::vector<std::shared_ptr<Segment>> retired_ GUARDED_BY(mutex_);  // Full, not yet on the disk.
-  std::unique_ptr<Segment> spare_ GUARDED_BY(mutex_);                 // Without a header yet.
+  std::shared_ptr<SegmentWriter> segment_ GUARDED_BY(mutex_);
+  std::vector<std::shared_ptr<SegmentWriter>> retired_
+      GUARDED_BY(mutex_);                                    // Full, not yet on the disk.
+  std::unique_ptr<SegmentWriter> spare_ GUARDED_BY(mutex_);  // Without a header yet.
   uint64_t spare_index_ GUARDED_BY(mutex_) = 0;
   std::optional<crypto::GcmSealer> segment_sealer_ GUARDED_BY(mutex_);
   uint64_t next_index_ GUARDED_BY(mutex_) = 1;
   uint64_t first_index_ = 1;  // Of the segments that this process writes.
+  bool sync_failed_ GUARDED_BY(mutex_) = false;
+  std::vector<uint64_t> unsynced_ GUARDED_BY(mutex_);  // Outbox numbers appended since durable_.
+  std::deque<uint64_t> to_repeat_ GUARDED_BY(mutex_);  // Those that may be lost, ascending.
   Position appended_ GUARDED_BY(mutex_);
   Position durable_ GUARDED_BY(mutex_);
   std::string write_problem_ GUARDED_BY(mutex_);
   std::string cut_problem_ GUARDED_BY(mutex_);
 };
+
+Status SegmentedTrail::CheckOrder(uint64_t outbox) const {
+  if (sync_failed_ || (!to_repeat_.empty() && outbox != to_repeat_.front())) {
+    return Fail(Code::kUnavailable, write_problem_);
+  }
+  return {};
+}
+
+// Linux reports a failed write-back once and takes the pages for clean from then on. They are made
+// dirty again, so that the next Sync() tries in earnest; and since a file system may have dropped
+// them all the same, nothing relies on them: mutations' events are appended again to a new segment.
+Status SegmentedTrail::FailSync(const std::vector<std::shared_ptr<SegmentWriter>>& segments,
+                                int error) {
+  MutexLock lock(mutex_);
+  // Also if the current segment was started after the failed call began: it costs little.
+  if (segment_ != nullptr) retired_.push_back(std::move(segment_));
+  for (const auto& segment : segments) segment->MarkDirty();
+  sync_failed_ = true;
+  to_repeat_.insert(to_repeat_.begin(), unsynced_.begin(), unsynced_.end());
+  unsynced_.clear();
+  appended_.outbox = durable_.outbox;
+  write_problem_ = "the audit trail cannot be put on the disk; nothing is revealed until it can";
+  return FailErrno(Code::kUnavailable, write_problem_, error);
+}
 
 Status SegmentedTrail::ListSegments() {
   std::error_code error;
@@ -354,62 +234,127 @@ Status SegmentedTrail::ListSegments() {
   return {};
 }
 
-// The chain goes on after the last event of the last segment that has a header. Only that segment
-// is read: a start must not take longer the older a store is.
-Status SegmentedTrail::FindHead(const AuditHead& checkpoint) {
-  MutexLock lock(mutex_);
-  bool reached_checkpoint = checkpoint.sequence == 0;
+// What a killed process appended since `checkpoint` is in the page cache, perhaps nowhere else yet,
+// and will count as on the disk.
+Status SegmentedTrail::SyncFound(const AuditHead& checkpoint) {
   for (auto index = found_.rbegin(); index != found_.rend(); ++index) {
-    TRY_ASSIGN(Bytes bytes, ReadWholeFile(PathOf(*index)));
-    SegmentReader reader(bytes, key_);
-    if (!reader.valid()) {
-      // A spare of a process that was killed before it needed it.
-      if (std::ranges::all_of(bytes, [](uint8_t byte) { return byte == 0; })) {
-        unlink(PathOf(*index).c_str());
-      }
-      continue;
+    const std::string path = PathOf(*index);
+    UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd.valid() || fdatasync(fd.get()) != 0) {
+      return FailErrno(Code::kUnavailable, "audit segment " + path, errno);
     }
-    bool altered = false;
-    auto check = [&] {
-      if (reader.position().head.sequence != checkpoint.sequence) return;
-      reached_checkpoint = true;
-      altered = reader.position().head.hash != checkpoint.hash;
-    };
-    // A checkpoint before this segment is older history: a full Read() checks that.
-    if (reader.position().head.sequence > checkpoint.sequence) reached_checkpoint = true;
-    check();
-    while (reader.Next()) check();
-    appended_ = reader.position();
-    if (altered) cut_problem_ = "the audit trail was altered: its hash differs from the store's";
-    if (reader.RestIsZero() &&
-        truncate(PathOf(*index).c_str(), static_cast<off_t>(reader.offset())) != 0) {
-      return FailErrno(Code::kUnavailable, "audit segment " + PathOf(*index), errno);
+    Bytes header(kSegmentHeaderBytes);
+    if (pread(fd.get(), header.data(), header.size(), 0) < 0) {
+      return FailErrno(Code::kUnavailable, "audit segment " + path, errno);
     }
-    break;
-  }
-  if (!reached_checkpoint) {
-    cut_problem_ = "the audit trail was cut: it ends at event " +
-                   std::to_string(appended_.head.sequence) + ", but event " +
-                   std::to_string(checkpoint.sequence) + " had been written";
-    appended_.head = checkpoint;
+    SegmentReader reader(header, key_);
+    if (reader.valid() && reader.position().head.sequence <= checkpoint.sequence) break;
   }
   return {};
 }
 
+// The chain goes on after the last event that opens. Only the last segment with events is read: a
+// start must not take longer the older a store is. A header alone proves nothing, since only an
+// event is sealed under the key that depends on it.
+Result<std::optional<AuditEvent>> SegmentedTrail::FindHead(const AuditHead& checkpoint) {
+  MutexLock lock(mutex_);
+  FoundEnd found;
+  std::optional<AuditHead> claimed;
+  for (auto index = found_.rbegin(); index != found_.rend(); ++index) {
+    const std::string path = PathOf(*index);
+    TRY_ASSIGN(Bytes bytes, ReadSegmentFile(path));
+    SegmentReader reader(bytes, key_);
+    if (!reader.valid()) {
+      // All zero: a spare of a process that was killed before it needed it.
+      if (IsAllZero(bytes)) {
+        unlink(path.c_str());
+      } else {
+        found.damage = path + ": not an audit segment";
+      }
+      continue;
+    }
+    const AuditHead start = reader.position().head;
+    do {
+      const AuditHead& head = reader.position().head;
+      if (head.sequence == checkpoint.sequence && head != checkpoint) found.altered = true;
+    } while (reader.Next());
+    if (reader.tail() == SegmentReader::Tail::kDamaged) {
+      found.damage = path + " from byte " + std::to_string(reader.offset());
+    }
+    if (reader.tail() == SegmentReader::Tail::kInterrupted) found.interrupted = true;
+    if (reader.tail() == SegmentReader::Tail::kUnused &&
+        truncate(path.c_str(), static_cast<off_t>(reader.offset())) != 0) {
+      return FailErrno(Code::kUnavailable, "audit segment " + path, errno);
+    }
+    if (reader.position().head.sequence > start.sequence) {
+      appended_ = reader.position();
+      break;
+    }
+    if (!claimed) claimed = start;
+  }
+  if (claimed && *claimed != appended_.head && found.damage.empty()) {
+    found.damage = "a later segment continues after event " + std::to_string(claimed->sequence);
+  }
+  return DescribeGap(checkpoint, found);
+}
+
+std::optional<AuditEvent> SegmentedTrail::DescribeGap(const AuditHead& checkpoint,
+                                                      const FoundEnd& found) {
+  const std::string last = std::to_string(appended_.head.sequence);
+  AuditEvent gap;
+  gap.action = Action::kRecordAuditGap;
+  gap.door = Door::kInternal;
+  gap.principal_arn = "secretsmanager.amazonaws.com";
+  gap.secret_id = "from event " + std::to_string(appended_.head.sequence + 1);
+  if (appended_.head.sequence < checkpoint.sequence) {
+    const std::string known = std::to_string(checkpoint.sequence);
+    cut_problem_ = "the audit trail was cut: it ends after event " + last + ", but event " + known +
+                   " had been written";
+    if (!found.damage.empty()) cut_problem_ += " (" + found.damage + ")";
+    gap.secret_id += " to event " + known;
+    appended_.head = checkpoint;
+  } else if (!found.damage.empty()) {
+    cut_problem_ = "the audit trail was damaged: what came after event " + last +
+                   " cannot be read (" + found.damage + "); events up to " +
+                   std::to_string(checkpoint.sequence) +
+                   " had been on the disk for certain, later ones can be victims of a power loss";
+  } else if (found.altered) {
+    cut_problem_ = "the audit trail was altered: its hash differs from the store's";
+    gap.secret_id = "up to event " + std::to_string(checkpoint.sequence);
+  } else if (!found.interrupted) {
+    return std::nullopt;
+  }
+  if (!cut_problem_.empty()) gap.error_code = "AuditTrailGap";
+  gap.error_message = cut_problem_;
+  return gap;
+}
+
 void SegmentedTrail::PrepareSpare() {
-  if (spare_ != nullptr || segment_ == nullptr || segment_->used() < segment_->size() / 2) return;
-  auto created = Segment::Create(PathOf(next_index_), options_.segment_bytes);
+  uint64_t index = 0;
+  {
+    MutexLock lock(mutex_);
+    if (spare_ != nullptr || segment_ == nullptr) return;
+    if (segment_->used() < segment_->size() / 2) return;
+    index = next_index_++;
+  }
+  auto created = SegmentWriter::Create(PathOf(index), options_.segment_bytes);
   if (!created) return;  // StartSegment() will meet the same trouble and report it.
+  MutexLock lock(mutex_);
+  // Segments follow each other by index: one that was started meanwhile has overtaken this.
+  if (next_index_ != index + 1) {
+    unlink(PathOf(index).c_str());
+    return;
+  }
   spare_ = std::move(*created);
-  spare_index_ = next_index_++;
+  spare_index_ = index;
 }
 
 Status SegmentedTrail::StartSegment() {
-  std::unique_ptr<Segment> next = std::move(spare_);
+  std::unique_ptr<SegmentWriter> next = std::move(spare_);
   uint64_t index = next != nullptr ? spare_index_ : next_index_++;
   std::string problem = "audit segment " + PathOf(index) + ": cannot be written";
   if (next == nullptr) {
-    auto created = Segment::Create(PathOf(index), options_.segment_bytes);
+    auto created = SegmentWriter::Create(PathOf(index), options_.segment_bytes);
     if (created) {
       next = std::move(*created);
     } else {
@@ -417,21 +362,53 @@ Status SegmentedTrail::StartSegment() {
     }
   }
   if (next != nullptr) {
-    std::array<uint8_t, kSaltBytes> salt{};
+    std::array<uint8_t, kSegmentSaltBytes> salt{};
     random_.Fill(salt);
-    Bytes header = EncodeHeader(salt, appended_);
+    Bytes header = EncodeSegmentHeader(salt, appended_);
     UniqueFd directory(open(options_.directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (next->Start(header) && directory.valid() && fsync(directory.get()) == 0) {
       if (segment_ != nullptr) retired_.push_back(std::move(segment_));
       segment_ = std::move(next);
       segment_sealer_.emplace(SegmentKey(key_, header).Reveal());
-      write_problem_.clear();
       return {};
     }
     unlink(PathOf(index).c_str());
   }
   write_problem_ = problem + "; nothing is revealed until the audit trail can be written";
   return Fail(Code::kUnavailable, write_problem_);
+}
+
+bool SegmentedTrail::ReadSegment(uint64_t index, const AuditHead& end, const Visitor& visit,
+                                 ByteSpan bytes, AuditReport& report) const {
+  SegmentReader reader(bytes, key_);
+  if (!reader.valid()) {
+    if (!IsAllZero(bytes)) Note(report, PathOf(index) + ": not an audit segment");
+    return true;  // All zero: a spare.
+  }
+  ++report.segments;
+  const AuditHead start = reader.position().head;
+  if (start != report.head) {
+    Note(report, PathOf(index) + ": continues after event " + std::to_string(start.sequence) +
+                     ", but the chain before it is intact only up to event " +
+                     std::to_string(report.head.sequence));
+  }
+  report.head = start;
+  const bool complete = index < first_index_;  // Written by an earlier process.
+  while (complete || report.head.sequence < end.sequence) {
+    auto stored = reader.Next();
+    if (!stored) break;
+    report.head = reader.position().head;
+    ++report.events;
+    if (stored->event.action == Action::kRecordAuditGap && !stored->event.error_code.empty()) {
+      Note(report, "before event " + std::to_string(report.head.sequence) + ": " +
+                       stored->event.error_message);
+    }
+    if (!visit(report.head.sequence, stored->event)) return false;
+  }
+  if (complete && reader.tail() == SegmentReader::Tail::kDamaged) {
+    Note(report, PathOf(index) + ": damaged after event " + std::to_string(report.head.sequence));
+  }
+  return true;
 }
 
 Result<AuditReport> SegmentedTrail::Read(const Visitor& visit) const {
@@ -447,42 +424,17 @@ Result<AuditReport> SegmentedTrail::Read(const Visitor& visit) const {
   std::vector<uint64_t> indexes = found_;
   for (uint64_t index = first_index_; index <= last_index; ++index) indexes.push_back(index);
 
-  bool first = true;
   for (uint64_t index : indexes) {
     if (access(PathOf(index).c_str(), F_OK) != 0)
       continue;  // An index whose segment was never started.
-    TRY_ASSIGN(Bytes bytes, ReadWholeFile(PathOf(index)));
-    SegmentReader reader(bytes, key_);
-    if (!reader.valid()) {
-      if (std::ranges::all_of(bytes, [](uint8_t byte) { return byte == 0; })) continue;  // A spare.
-      report.problem = PathOf(index) + ": not an audit segment";
-      break;
-    }
+    TRY_ASSIGN(Bytes bytes, ReadSegmentFile(PathOf(index)));
     // Segments that were started while this read went on hold later events.
-    if (!first && report.head.sequence >= end.sequence) break;
-    ++report.segments;
-    AuditHead start = reader.position().head;
-    AuditHead expected = first ? AuditHead{} : report.head;
-    first = false;
-    if (start.sequence != expected.sequence || start.hash != expected.hash) {
-      report.problem = PathOf(index) + ": continues after event " + std::to_string(start.sequence) +
-                       ", but the chain before it is intact only up to event " +
-                       std::to_string(expected.sequence);
-      break;
-    }
-    report.head = start;
-    while (report.head.sequence < end.sequence) {
-      auto stored = reader.Next();
-      if (!stored) break;
-      report.head = reader.position().head;
-      ++report.events;
-      if (!visit(report.head.sequence, stored->event)) return report;
-    }
+    if (index >= first_index_ && report.segments > 0 && report.head.sequence >= end.sequence) break;
+    if (!ReadSegment(index, end, visit, bytes, report)) return report;
   }
-  if (report.problem.empty() &&
-      (report.head.sequence != end.sequence || report.head.hash != end.hash)) {
-    report.problem = "the chain is intact only up to event " +
-                     std::to_string(report.head.sequence) + " of " + std::to_string(end.sequence);
+  if (report.head != end) {
+    Note(report, "the chain is intact only up to event " + std::to_string(report.head.sequence) +
+                     " of " + std::to_string(end.sequence));
   }
   return report;
 }
@@ -491,11 +443,11 @@ Result<AuditReport> SegmentedTrail::Read(const Visitor& visit) const {
 
 Result<std::unique_ptr<AuditTrail>> AuditTrail::Open(const Options& options,
                                                      crypto::SecretBuffer key,
-                                                     const AuditHead& checkpoint,
+                                                     const AuditHead& checkpoint, TimeMs now,
                                                      crypto::RandomSource& random) {
   FaultGuard::Install();
   auto trail = std::make_unique<SegmentedTrail>(options, std::move(key), random);
-  TRY(trail->Start(checkpoint));
+  TRY(trail->Start(checkpoint, now));
   return trail;
 }
 

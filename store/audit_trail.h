@@ -1,24 +1,17 @@
 #pragma once
 
-#include <array>
 #include <functional>
 #include <memory>
 #include <string>
 
 #include "crypto/base/clock.h"
 #include "crypto/base/result.h"
-#include "crypto/kdf.h"
 #include "crypto/random.h"
 #include "crypto/secret_buffer.h"
 #include "store/audit_event.h"
+#include "store/audit_position.h"
 
 namespace secretfs::store {
-
-// A place in the chain: the number of the last event and the hash that covers everything up to it.
-struct AuditHead {
-  uint64_t sequence = 0;
-  crypto::Digest hash{};
-};
 
 struct AuditReport {
   uint64_t events = 0;
@@ -39,32 +32,43 @@ struct AuditReport {
 class AuditTrail {
  public:
   struct Options {
-    std::string directory;  // Created with mode 0700 if missing.
-    size_t segment_bytes = 8 << 20;
+    std::string directory;           // Created with mode 0700 if missing.
+    size_t segment_bytes = 8 << 20;  // With room for kAuditEventBytesMax.
   };
 
   // `key` (32 bytes) seals the segments. `checkpoint` is a head that was on the disk for certain:
-  // if the files do not reach it, the trail was cut, which problem() then says and a gap marker
-  // records. Errors: kUnavailable.
+  // if the files do not reach it, the trail was cut. If something else than unused space follows
+  // the last event that can be read, it was damaged: by whom or what cannot be told. A power loss
+  // that wrote what was not yet synced in part is reported so too; one that wrote nothing of it
+  // leaves no trace beyond the checkpoint.
+  //
+  // What is missing is said by problem() and, for good, by an event in the new chain: an event of
+  // Action::kRecordAuditGap at `now`, whose `secret_id` says which events and `error_message` why.
+  // It is on the disk when this returns. An Append() that SIGKILL interrupted is noted in the same
+  // way without an error: it had not succeeded, so nothing that it would have allowed was revealed.
+  // Errors: kUnavailable.
   static Result<std::unique_ptr<AuditTrail>> Open(const Options& options, crypto::SecretBuffer key,
-                                                  const AuditHead& checkpoint,
+                                                  const AuditHead& checkpoint, TimeMs now,
                                                   crypto::RandomSource& random);
   virtual ~AuditTrail() = default;
 
   // `outbox` is the store's outbox number of a mutation's event, 0 for others.
-  // Errors: kUnavailable; the trail then stays failed until a new segment can be started, which
-  // each Append() tries.
+  // Errors: kInvalidArgument if the event does not fit a segment; kUnavailable; the trail then
+  // stays failed until a new segment can be started, which each Append() tries.
   virtual Status Append(const AuditEventView& event, uint64_t outbox) = 0;
   Status Append(const AuditEvent& event, uint64_t outbox) { return Append(ViewOf(event), outbox); }
 
-  // Everything appended before the call is on the disk when it returns.
+  // Everything appended before the call is on the disk when it returns. After a failure
+  // (kUnavailable) every Append() fails until a Sync() succeeded, durable() stays, and appended()
+  // goes back to its outbox number: Append() then takes the mutations' events from there on again,
+  // in their order, before any other event. So an event that leaves the outbox because durable()
+  // covers it is on the disk, if need be twice in the chain. The reads and denials of the failed
+  // interval are written a second time; a file system that has dropped their pages loses them,
+  // which Read() reports.
   virtual Status Sync() = 0;
 
-  // The head, and the highest outbox number, as of the last Sync() and as of now.
-  struct Position {
-    AuditHead head;
-    uint64_t outbox = 0;
-  };
+  // As of the last Sync() and as of now.
+  using Position = AuditPosition;
   virtual Position durable() const = 0;
   virtual Position appended() const = 0;
 
@@ -72,6 +76,7 @@ class AuditTrail {
   virtual std::string problem() const = 0;
 
   // Reads all events, oldest first, checking the chain as it goes; `visit` returns false to stop.
+  // Goes on behind a place where events are missing; the first such place is the report's problem.
   using Visitor = std::function<bool(uint64_t sequence, const AuditEvent& event)>;
   virtual Result<AuditReport> Read(const Visitor& visit) const = 0;
 };

@@ -77,7 +77,7 @@ Status LocalService::RecordDecision(const Caller& caller, const Secret& secret,
     event.error_code = AwsErrorName(decided.error().code);
     event.error_message = decided.error().message;
   }
-  TRY(parts_.trail->Append(event, 0));
+  TRY(Record(event));
   return decided;
 }
 
@@ -110,6 +110,7 @@ Result<crypto::SecretBuffer> LocalService::ReadValue(const Caller& caller, Selec
     event.version_id = version->id;
     return Refuse(event, std::move(decided).error());
   }
+  TRY(MovePendingEventsIfAny());
   TRY_ASSIGN(crypto::SecretBuffer value, Unseal(*secret, *version));
   if (!file.key) return value;
   TRY_ASSIGN(std::string key, parts_.store->KeyText(*file.key));

@@ -54,6 +54,10 @@ Status WriteNewStore(Env& env, const Realm& realm, uint32_t owner_uid,
   return mutation->Commit();
 }
 
+void LogFailure(const Status& status) {
+  if (!status) Log(LogLevel::kError, status.error().message);
+}
+
 }  // namespace
 
 Status SecretService::Create(const std::string& directory, const Realm& realm, uint32_t owner_uid,
@@ -127,12 +131,13 @@ Result<std::unique_ptr<SecretService>> SecretService::Open(const Options& option
   TRY_ASSIGN(AuditTrail::Position checkpoint, parts.store->LoadAuditPosition());
   AuditTrail::Options audit = options.audit;
   if (audit.directory.empty()) audit.directory = options.directory + "/audit";
-  TRY_ASSIGN(parts.trail, AuditTrail::Open(audit, std::move(audit_key), checkpoint.head, random));
+  TRY_ASSIGN(parts.trail,
+             AuditTrail::Open(audit, std::move(audit_key), checkpoint.head, clock.NowMs(), random));
   parts.authorizer = authorizer != nullptr
                          ? std::move(authorizer)
                          : std::make_unique<OwnerAuthorizer>(parts.header.owner_uid);
   auto service = std::make_unique<LocalService>(std::move(parts), clock, random);
-  TRY(service->MovePendingEvents());
+  TRY(service->Start());
   return service;
 }
 
@@ -141,9 +146,18 @@ LocalService::LocalService(Parts parts, Clock& clock, crypto::RandomSource& rand
       clock_(clock),
       random_(random),
       kms_key_arn_("arn:aws:kms:" + parts_.header.realm.region + ":" + parts_.header.realm.account +
-                   ":key/" + crypto::FormatUuid(parts_.default_key)) {}
+                   ":key/" + crypto::FormatUuid(parts_.default_key)),
+      position_stored_at_(clock.NowMs()) {}
 
-Status LocalService::MovePendingEvents() {
+LocalService::~LocalService() {
+  // A store that was refused is not written to.
+  if (!started_) return;
+  LogFailure(MovePendingEvents());
+  LogFailure(parts_.trail->Sync());
+  LogFailure(StoreAuditPosition());
+}
+
+Status LocalService::Start() {
   uint64_t in_trail = parts_.trail->appended().outbox;
   TRY_ASSIGN(uint64_t next_outbox, parts_.store->NextOutbox());
   // Every event in the trail was committed first. A store that does not know it is an older state:
@@ -154,10 +168,10 @@ Status LocalService::MovePendingEvents() {
                     ": it is older than its audit trail, so changes are missing; if you restored "
                     "a backup on purpose, move the audit directory away and start again");
   }
-  TRY_ASSIGN(std::vector<SecretStore::PendingEvent> events, parts_.store->PendingEvents(in_trail));
-  for (const SecretStore::PendingEvent& pending : events) {
-    TRY(parts_.trail->Append(pending.event, pending.outbox));
-  }
+  TRY(MovePendingEvents());
+  TRY_ASSIGN(AuditTrail::Position stored, parts_.store->LoadAuditPosition());
+  stored_sequence_ = stored.head.sequence;
+  started_ = true;
   return {};
 }
 
@@ -181,9 +195,35 @@ AuditEvent LocalService::NewEvent(const Caller& caller, Action action, std::stri
 std::unexpected<Error> LocalService::Refuse(AuditEvent& event, Error error) {
   event.error_code = AwsErrorName(error.code);
   event.error_message = error.message;
-  Status recorded = parts_.trail->Append(event, 0);
+  Status recorded = Record(ViewOf(event));
   if (!recorded) return std::unexpected(std::move(recorded).error());
   return std::unexpected(std::move(error));
+}
+
+Status LocalService::MovePendingEvents() {
+  MutexLock lock(move_mutex_);
+  uint64_t txn = parts_.env->LastTxnId();
+  TRY_ASSIGN(std::vector<SecretStore::PendingEvent> events,
+             parts_.store->PendingEvents(parts_.trail->appended().outbox));
+  for (const SecretStore::PendingEvent& pending : events) {
+    TRY(parts_.trail->Append(pending.event, pending.outbox));
+  }
+  moved_txn_ = txn;
+  return {};
+}
+
+Status LocalService::MovePendingEventsIfAny() {
+  if (parts_.env->LastTxnId() == moved_txn_.load()) return {};
+  return MovePendingEvents();
+}
+
+Status LocalService::Record(const AuditEventView& event) {
+  TRY(MovePendingEventsIfAny());
+  Status recorded = parts_.trail->Append(event, 0);
+  if (recorded || recorded.error().code != Code::kUnavailable) return recorded;
+  // After a failed Sync() the trail wants the last mutations' events again first.
+  TRY(MovePendingEvents());
+  return parts_.trail->Append(event, 0);
 }
 
 Status LocalService::Decide(const Principal& principal, Action action, std::string_view resource,
@@ -238,15 +278,25 @@ Result<SecretPtr> LocalService::FindLive(const Caller& caller, const std::string
 }
 
 Status LocalService::CommitWithEvent(SecretStore::Mutation& mutation, const AuditEvent& event) {
-  TRY_ASSIGN(uint64_t outbox, mutation.AppendEvent(event));
-  TRY(mutation.SetAuditPosition(parts_.trail->durable()));
+  TRY(mutation.AppendEvent(event));
+  AuditTrail::Position position = parts_.trail->durable();
+  TRY(mutation.SetAuditPosition(position));
   TRY(mutation.Commit());
+  stored_sequence_ = position.head.sequence;
   // The change and its event are on the disk. If the trail cannot take the event now, it stays in
-  // the outbox, and the trail's problem stops the next reveal.
-  if (Status moved = parts_.trail->Append(event, outbox); !moved) {
-    Log(LogLevel::kError, moved.error().message);
-  }
+  // the outbox, and nothing is revealed before it was moved.
+  LogFailure(MovePendingEvents());
   return {};
+}
+
+Status LocalService::StoreAuditPosition() {
+  if (parts_.trail->durable().head.sequence == stored_sequence_) return {};
+  TRY_ASSIGN(std::unique_ptr<SecretStore::Mutation> mutation, parts_.store->Begin());
+  AuditTrail::Position position = parts_.trail->durable();
+  TRY(mutation->SetAuditPosition(position));
+  TRY(mutation->Commit());
+  stored_sequence_ = position.head.sequence;
+  return MovePendingEvents();
 }
 
 Result<Secret> LocalService::Reload(SecretStore::Mutation& mutation, const Secret& seen) const {
@@ -267,31 +317,52 @@ Result<std::vector<Change>> LocalService::ChangesSince(uint64_t sequence, size_t
   return parts_.store->ChangesSince(sequence, limit);
 }
 
+Result<bool> LocalService::Purge(PathId path, TimeMs now) {
+  static const Principal kService{"secretsmanager.amazonaws.com"};
+  TRY_ASSIGN(std::unique_ptr<SecretStore::Mutation> mutation, parts_.store->Begin());
+  TRY_ASSIGN(std::optional<Secret> secret, mutation->Load(path));
+  // Restored, or scheduled anew, since the list was made.
+  if (!secret || !secret->deletion_at || *secret->deletion_at > now) return false;
+  AuditEvent event =
+      NewEvent({kService, Door::kInternal}, Action::kDestroySecret, secret->name, "");
+  event.resource_arn = secret->arn;
+  TRY(mutation->RemoveSecret(*secret));
+  TRY(mutation->AppendChange(path, ChangeKind::kRemoved, now));
+  TRY(CommitWithEvent(*mutation, event));
+  return true;
+}
+
 Result<size_t> LocalService::PurgeExpired() {
   constexpr size_t kBatch = 100;
-  static const Principal kService{"secretsmanager.amazonaws.com"};
   TimeMs now = clock_.NowMs();
-  TRY_ASSIGN(std::vector<PathId> due, parts_.store->DueDeletions(now, kBatch));
+  // Those that failed stay due, and must not fill the batch for ever.
+  TRY_ASSIGN(std::vector<PathId> due, parts_.store->DueDeletions(now, kBatch + failed_purges_));
   size_t purged = 0;
+  size_t failed = 0;
   for (PathId path : due) {
-    TRY_ASSIGN(std::unique_ptr<SecretStore::Mutation> mutation, parts_.store->Begin());
-    TRY_ASSIGN(std::optional<Secret> secret, mutation->Load(path));
-    // Restored, or scheduled anew, since the list was made.
-    if (!secret || !secret->deletion_at || *secret->deletion_at > now) continue;
-    AuditEvent event =
-        NewEvent({kService, Door::kInternal}, Action::kDestroySecret, secret->name, "");
-    event.resource_arn = secret->arn;
-    TRY(mutation->RemoveSecret(*secret));
-    TRY(mutation->AppendChange(path, ChangeKind::kRemoved, now));
-    TRY(CommitWithEvent(*mutation, event));
-    ++purged;
+    auto done = Purge(path, now);
+    if (done && *done) ++purged;
+    if (done) continue;
+    // The disk, not the record: the others would fail as well.
+    if (done.error().code == Code::kUnavailable) return std::unexpected(std::move(done).error());
+    ++failed;
+    Log(LogLevel::kError,
+        "a secret whose recovery window has passed cannot be destroyed: " + done.error().message);
   }
+  failed_purges_ = failed;
   return purged;
 }
 
 void LocalService::Upkeep() {
-  if (Status synced = parts_.trail->Sync(); !synced) {
-    Log(LogLevel::kError, synced.error().message);
+  constexpr TimeMs kPositionIntervalMs = 60'000;
+  LogFailure(MovePendingEvents());
+  LogFailure(parts_.trail->Sync());
+  // A commit costs a sync and the decoded metadata that is remembered, so not each time.
+  TimeMs now = clock_.NowMs();
+  TimeMs stored_at = position_stored_at_;
+  if (now < stored_at || now - stored_at >= kPositionIntervalMs) {
+    position_stored_at_ = now;
+    LogFailure(StoreAuditPosition());
   }
   parts_.env->Trim();
 }

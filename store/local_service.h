@@ -1,10 +1,12 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "crypto/base/mutex.h"
 #include "crypto/keyring.h"
 #include "store/audit_trail.h"
 #include "store/authorizer.h"
@@ -29,6 +31,7 @@ class LocalService final : public SecretService {
     std::unique_ptr<Authorizer> authorizer;
   };
   LocalService(Parts parts, Clock& clock, crypto::RandomSource& random);
+  ~LocalService() override;
 
   const StoreHeader& header() const override { return parts_.header; }
 
@@ -76,8 +79,9 @@ class LocalService final : public SecretService {
   Result<AuditReport> ReadAudit(const Caller& caller, const AuditTrail::Visitor& visit,
                                 const std::string& request_id) override;
 
-  // Moves the events of committed mutations that the trail does not have yet; at start.
-  Status MovePendingEvents();
+  // Brings the trail up to the store; once, before any call. Errors: kCorrupt if the store is older
+  // than its trail.
+  Status Start();
 
  private:
   // --- the common steps of a call (local_service.cc)
@@ -86,7 +90,13 @@ class LocalService final : public SecretService {
   // Records that the call failed, and returns the error to answer with: `error`, or that of the
   // trail.
   std::unexpected<Error> Refuse(AuditEvent& event, Error error);
-  Status RecordSuccess(const AuditEvent& event) { return parts_.trail->Append(event, 0); }
+  Status RecordSuccess(const AuditEvent& event) { return Record(ViewOf(event)); }
+  // Appends the event of a read or a denial, after those of all mutations that it may have seen.
+  Status Record(const AuditEventView& event);
+  // The trail has the events of all committed mutations when these succeed. The second costs two
+  // loads if nothing was committed since the last time.
+  Status MovePendingEvents() EXCLUDES(move_mutex_);
+  Status MovePendingEventsIfAny();
   // Allows `event.action` on `resource`, and `kms_action` on the key of the secret, or says why
   // not.
   Status Decide(const Principal& principal, Action action, std::string_view resource,
@@ -110,6 +120,13 @@ class LocalService final : public SecretService {
 
   // Commits `mutation` together with `event`, then hands the event to the trail.
   Status CommitWithEvent(SecretStore::Mutation& mutation, const AuditEvent& event);
+
+  // Destroys the secret if its recovery window has passed at `now`, and says whether it had.
+  Result<bool> Purge(PathId path, TimeMs now);
+
+  // Tells the store what of the trail is on the disk, if that is more than it knows: events that
+  // are missing later are then missed.
+  Status StoreAuditPosition();
 
   // Loads the secret again inside `mutation` and checks that it is still the one that was decided
   // on.
@@ -151,6 +168,16 @@ class LocalService final : public SecretService {
   Clock& clock_;
   crypto::RandomSource& random_;
   const std::string kms_key_arn_;
+  bool started_ = false;
+
+  // An event that stayed behind must not be overtaken: the outbox forgets what lies below the
+  // trail's number. Before the trail's own mutexes.
+  Mutex move_mutex_;
+  // The trail has the events of all mutations up to this transaction.
+  std::atomic<uint64_t> moved_txn_ = 0;
+  std::atomic<uint64_t> stored_sequence_ = 0;  // Of the position that the store knows.
+  std::atomic<TimeMs> position_stored_at_;
+  std::atomic<size_t> failed_purges_ = 0;  // In the last PurgeExpired().
 };
 
 }  // namespace secretfs::store

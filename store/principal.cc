@@ -48,6 +48,8 @@ std::string_view ActionName(Action action) {
       return "GenerateDataKey";
     case Action::kReadAuditTrail:
       return "LookupEvents";
+    case Action::kRecordAuditGap:
+      return "RecordAuditGap";
   }
   return "Unknown";
 }
@@ -58,6 +60,7 @@ std::string_view ActionSource(Action action) {
     case Action::kKmsGenerateDataKey:
       return "kms.amazonaws.com";
     case Action::kReadAuditTrail:
+    case Action::kRecordAuditGap:
       return "cloudtrail.amazonaws.com";
     case Action::kCreateSecret:
     case Action::kPutSecretValue:
@@ -96,6 +99,7 @@ bool IsReadOnly(Action action) {
     case Action::kTagResource:
     case Action::kUntagResource:
     case Action::kDestroySecret:
+    case Action::kRecordAuditGap:
       return false;
   }
   return false;

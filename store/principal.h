@@ -42,6 +42,7 @@ enum class Action : uint8_t {
   kKmsDecrypt,
   kKmsGenerateDataKey,
   kReadAuditTrail,
+  kRecordAuditGap,  // The trail's own: events are missing before this one. Never asked for.
 };
 // "GetSecretValue", as CloudTrail's eventName has it.
 std::string_view ActionName(Action action);

@@ -232,9 +232,11 @@ class SecretService {
   // --- changes, upkeep, health
   // Commits after change `sequence`, at most `limit`. The feed keeps the newest 65,536.
   virtual Result<std::vector<Change>> ChangesSince(uint64_t sequence, size_t limit) = 0;
-  // Destroys secrets whose recovery window has passed. Returns how many.
+  // Destroys secrets whose recovery window has passed. Returns how many; one that cannot be is
+  // logged and stays.
   virtual Result<size_t> PurgeExpired() = 0;
-  // Puts the audit trail on the disk and trims resident memory; every second or so.
+  // Puts the audit trail on the disk (once a minute, and at the end, the store is told how far it
+  // is there) and trims resident memory; every second or so.
   virtual void Upkeep() = 0;
 
   struct Health {

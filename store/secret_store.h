@@ -68,7 +68,8 @@ class SecretStore {
   Result<std::optional<Bytes>> LoadEnvelope(SelectorId number) const;
   // Secrets in order of creation, from the first path id > `after`; `visit` returns false to stop.
   Status ListSecrets(PathId after, const std::function<bool(const Secret&)>& visit) const;
-  // Secrets whose scheduled deletion is due at `now`, at most `limit`.
+  // Secrets whose scheduled deletion is due at `now`, at most `limit`; an entry that was altered is
+  // skipped.
   Result<std::vector<PathId>> DueDeletions(TimeMs now, size_t limit) const;
 
   // --- interned names
@@ -115,7 +116,8 @@ class SecretStore {
     };
     Status PutVersion(SelectorId number, PathId path, const std::vector<KeySize>& keys,
                       ByteSpan envelope);
-    // Destroys the value for good: the wrapped data key goes with it.
+    // Removes the value and its wrapped data key. The file's pages keep the old envelope until LMDB
+    // uses them again, so whoever has the root key can find it there until then.
     Status RemoveVersion(SelectorId number);
     // Removes the secret with its versions, and the directories that are empty then.
     Status RemoveSecret(const Secret& secret);

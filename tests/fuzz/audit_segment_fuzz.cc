@@ -21,7 +21,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   CHECK(write(fd, data, size) == static_cast<ssize_t>(size));
   close(fd);
   auto trail = store::AuditTrail::Open({directory / "audit", 4096},
-                                       crypto::SecretBuffer::CopyOf(Bytes(32, 1)), {}, random);
+                                       crypto::SecretBuffer::CopyOf(Bytes(32, 1)), {}, 0, random);
   if (!trail) return 0;
   CHECK((*trail)->Append(store::AuditEvent{}, 0));
   CHECK((*trail)->Read([](uint64_t, const store::AuditEvent&) { return true; }));

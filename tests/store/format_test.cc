@@ -114,7 +114,7 @@ TEST_F(StoreFormatTest, AuditSegment) {
   {
     auto trail =
         AuditTrail::Open({directory / "audit", 4096},
-                         crypto::SecretBuffer::CopyOf(ExampleKeys().audit.Reveal()), {}, random)
+                         crypto::SecretBuffer::CopyOf(ExampleKeys().audit.Reveal()), {}, 0, random)
             .value();
     AuditEvent event;
     event.at = 1;

@@ -4,74 +4,19 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <thread>
 
-#include "tests/support/temp_store.h"
+#include "tests/store/service_fixture.h"
 
 namespace secretfs::store {
 namespace {
 
-using testing::TempStore;
 using testing::Text;
 using testing::TextValue;
 using testing::VersionId;
-
-class SecretServiceTest : public ::testing::Test {
- protected:
-  SecretServiceTest() : service_(store_.Open()) {}
-
-  Result<WrittenVersion> Create(const std::string& name, const std::string& token,
-                                const std::string& value) {
-    CreateRequest request;
-    request.name = name;
-    request.client_request_token = VersionId(token);
-    request.value = TextValue(value);
-    return service_->CreateSecret(store_.caller, std::move(request));
-  }
-  Result<WrittenVersion> Put(const std::string& name, const std::string& token,
-                             const std::string& value, std::vector<std::string> stages = {},
-                             std::optional<std::string> if_version = {}) {
-    PutRequest request;
-    request.secret_id = name;
-    request.client_request_token = VersionId(token);
-    request.value = TextValue(value);
-    request.version_stages = std::move(stages);
-    request.if_version = std::move(if_version);
-    return service_->PutSecretValue(store_.caller, std::move(request));
-  }
-  std::string Get(const std::string& name, const VersionSelector& selector = {}) {
-    auto value = service_->GetSecretValue(store_.caller, name, selector, "request");
-    return value ? Text(value->bytes) : "error: " + value.error().message;
-  }
-  Result<DeletedSecret> Delete(const std::string& name, bool force,
-                               std::optional<int64_t> days = {}) {
-    return service_->DeleteSecret(store_.caller, {name, days, force, ""});
-  }
-  PathId PathOf(const std::string& name) {
-    return service_->DescribeSecret(store_.caller, name, "").value()->path;
-  }
-  std::vector<AuditEvent> Events() {
-    std::vector<AuditEvent> events;
-    auto report = service_->ReadAudit(
-        store_.caller,
-        [&](uint64_t, const AuditEvent& event) {
-          events.push_back(event);
-          return true;
-        },
-        "");
-    EXPECT_EQ(report->problem, "");
-    return events;
-  }
-  void Reopen() {
-    service_.reset();
-    service_ = store_.Open();
-  }
-
-  TempStore store_;
-  std::unique_ptr<SecretService> service_;
-};
 
 TEST_F(SecretServiceTest, ValuesSurviveAReopen) {
   ASSERT_TRUE(Create("prod/db", "v1", "one"));
