@@ -32,6 +32,10 @@ class Callers {
   // `uid` UINT32_MAX (unmapped or idmapped away) gives the anonymous principal `user/unknown`,
   // which matches no rule.
   std::shared_ptr<const store::Principal> PrincipalOf(uint32_t uid, uint32_t gid);
+  // Of the account root.
+  std::shared_ptr<const store::Principal> OwnerPrincipal() {
+    return PrincipalOf(options_.owner_uid, 0);
+  }
 
  private:
   struct Entry {

@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <optional>
@@ -63,9 +65,19 @@ Result<std::string> ReadMountinfo() {
   return text;
 }
 
-Result<std::optional<std::string>> TypeMountedOn(const std::string& canonical) {
+// What is on top there; nullopt if nothing is.
+Result<std::optional<MountEntry>> MountedOn(const std::string& canonical) {
   TRY_ASSIGN(const std::string mountinfo, ReadMountinfo());
-  return MountedType(mountinfo, canonical);
+  std::optional<MountEntry> top;
+  for (MountEntry& entry : ParseMountinfo(mountinfo)) {
+    if (entry.mountpoint == canonical) top = std::move(entry);
+  }
+  return top;
+}
+
+Result<std::optional<std::string>> TypeMountedOn(const std::string& canonical) {
+  TRY_ASSIGN(const auto entry, MountedOn(canonical));
+  return entry ? std::optional(entry->type) : std::nullopt;
 }
 
 Status CheckEmptyDirectory(const std::string& path) {
@@ -111,7 +123,7 @@ std::unexpected<Error> FailDevice(int error_number) {
                    error_number);
 }
 
-Result<UniqueFd> MountAsRoot(const std::string& path) {
+Result<FuseMount> MountAsRoot(const std::string& path) {
   UniqueFd device(open("/dev/fuse", O_RDWR | O_CLOEXEC));
   if (!device.valid()) return FailDevice(errno);
   const std::string data = "fd=" + std::to_string(device.get()) +
@@ -122,6 +134,8 @@ Result<UniqueFd> MountAsRoot(const std::string& path) {
     return FailErrno(denied ? Code::kPermissionDenied : Code::kUnavailable, path + ": mount",
                      errno);
   }
+  UniqueFd private_mount(static_cast<int>(
+      syscall(SYS_open_tree, AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));
   // Before the descriptor is served no request can be on its way, so nobody meets a writable mount.
   constexpr unsigned long kReadOnly = MS_REMOUNT | MS_BIND | MS_RDONLY | kFlags;
   if (mount(nullptr, path.c_str(), nullptr, kReadOnly, nullptr) != 0) {
@@ -129,7 +143,7 @@ Result<UniqueFd> MountAsRoot(const std::string& path) {
     umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
     return failure;
   }
-  return device;
+  return FuseMount{std::move(device), std::move(private_mount), {}};
 }
 
 bool Contains(std::string_view text, std::string_view part) {
@@ -141,11 +155,13 @@ bool IsDenial(std::string_view message) {
          Contains(message, "no write access") || Contains(message, "not owned");
 }
 
-Result<UniqueFd> MountAsUser(const std::string& path, bool allow_other) {
-  std::string options = "fsname=secretfs,subtype=secretfs,nosuid,nodev,noexec,ro";
+Result<FuseMount> MountAsUser(const std::string& path, bool allow_other) {
+  std::string options = "fsname=secretfs,subtype=secretfs,nosuid,nodev,noexec";
   if (allow_other) options += ",allow_other";
   TRY_ASSIGN(auto result, RunFusermount({"-o", options, "--", path}));
-  if (result.succeeded && result.device.valid()) return std::move(result.device);
+  if (result.succeeded && result.device.valid()) {
+    return FuseMount{std::move(result.device), {}, {}};
+  }
   if (Contains(result.message, "user_allow_other")) {
     return Fail(Code::kPermissionDenied,
                 path +
@@ -164,10 +180,21 @@ std::unexpected<Error> FailBusy(const std::string& path) {
 
 }  // namespace
 
-Result<UniqueFd> MountFuse(const MountOptions& options) {
+Result<FuseMount> MountFuse(const MountOptions& options) {
   TRY_ASSIGN(const std::string path, Canonical(options.mountpoint));
   TRY(CheckMountpoint(path));
-  return IsRoot() ? MountAsRoot(path) : MountAsUser(path, options.allow_other);
+  TRY_ASSIGN(FuseMount mount,
+             IsRoot() ? MountAsRoot(path) : MountAsUser(path, options.allow_other));
+  TRY_ASSIGN(const auto entry, MountedOn(path));
+  if (entry) mount.device_number = entry->device;
+  return mount;
+}
+
+Result<bool> HasMountOf(const std::string& device_number) {
+  TRY_ASSIGN(const std::string mountinfo, ReadMountinfo());
+  return std::ranges::any_of(ParseMountinfo(mountinfo), [&](const MountEntry& entry) {
+    return entry.device == device_number;
+  });
 }
 
 Status UnmountFuse(const std::string& mountpoint, bool lazy) {

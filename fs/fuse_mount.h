@@ -13,20 +13,32 @@ struct MountOptions {
       false;  // Let other uids reach the daemon, which then decides (root's mounts: always wanted).
 };
 
-// Opens /dev/fuse and mounts it on `mountpoint` as "fuse.secretfs": nosuid, nodev, noexec, and
-// read-only for users. As root by mount(2), always with allow_other, and read-only for this mount
-// alone, so that the superblock stays writable for the daemon's own operations; otherwise through
+struct FuseMount {
+  UniqueFd device;  // /dev/fuse, mounted.
+  // A second mount of the same file system that is in no namespace and not read-only, for
+  // operations of our own; invalid for other users than root, who get one writable mount.
+  UniqueFd private_mount;
+  std::string device_number;  // As MountEntry has it.
+};
+
+// Opens /dev/fuse and mounts it on `mountpoint` as "fuse.secretfs": nosuid, nodev, noexec. As root
+// by mount(2), always with allow_other, and read-only for this mount alone; otherwise through
 // fusermount3, which passes the descriptor back over a socket (libfuse, doc/kernel.txt and
-// util/fusermount.c describe the protocol). Requests wait until the descriptor is served. Errors:
-// kNotFound, kInvalidArgument (not a directory, not empty), kFailedPrecondition (already a mount
-// point), kPermissionDenied, kUnavailable (no /dev/fuse, no fusermount3), each with the next step.
-Result<UniqueFd> MountFuse(const MountOptions& options);
+// util/fusermount.c describe the protocol) and knows only whole file systems that are read-only, so
+// there it is the daemon alone that refuses writes. Requests wait until the descriptor is served.
+// Errors: kNotFound, kInvalidArgument (not a directory, not empty), kFailedPrecondition (already a
+// mount point), kPermissionDenied, kUnavailable (no /dev/fuse, no fusermount3), each with the next
+// step.
+Result<FuseMount> MountFuse(const MountOptions& options);
 
 // Detaches `mountpoint`; with `lazy`, at once from the tree and for good when its last user is
 // gone. A mount whose daemon died is detached like any other. Errors: kNotFound if no secretfs is
 // mounted there, kFailedPrecondition if it is busy (with `lazy` false), kPermissionDenied,
 // kUnavailable.
 Status UnmountFuse(const std::string& mountpoint, bool lazy);
+
+// Whether this namespace has a mount of the file system, wherever it is. Errors: kUnavailable.
+Result<bool> HasMountOf(const std::string& device_number);
 
 // Whether a secretfs is mounted on `mountpoint`, by /proc/self/mountinfo.
 // Errors: kInvalidArgument for a path that is not absolute, kUnavailable.

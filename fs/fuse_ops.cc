@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
@@ -54,6 +55,20 @@ void Answer(fuse_req_t request, Body body) noexcept {
   if (error != kReplied) fuse_reply_err(request, error);
 }
 
+// The process that touches files to raise events: it sees every file's attributes, since what it is
+// told the kernel remembers for all, and reads nothing.
+bool IsToucher(const FuseFilesystem& filesystem, const store::Caller& caller) {
+  return caller.pid != 0 && caller.pid == filesystem.state.toucher_pid;
+}
+
+// Runs `body` with `caller`, or with the owner if the toucher asks.
+template <typename Body>
+auto AsOwnerIfToucher(FuseFilesystem& filesystem, const store::Caller& caller, Body body) {
+  if (!IsToucher(filesystem, caller)) return body(caller);
+  const auto owner = filesystem.callers.OwnerPrincipal();
+  return body(store::Caller{*owner, store::Door::kInternal, 0});
+}
+
 fuse_entry_param ToParam(const Entry& entry) {
   fuse_entry_param param{};
   param.ino = entry.node;
@@ -67,7 +82,9 @@ void Lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
   Answer(request, [&](FuseFilesystem& filesystem, const store::Caller& caller) {
     const std::string_view text = name;
     if (text.size() > kFileNameBytesMax) return ENAMETOOLONG;
-    const auto entry = filesystem.tree.Lookup(caller, parent, text);
+    const auto entry = AsOwnerIfToucher(filesystem, caller, [&](const store::Caller& asker) {
+      return filesystem.tree.Lookup(asker, parent, text);
+    });
     // An error, never an entry without a node: a negative entry would hide a later file from
     // everyone.
     if (!entry) return Refusal(filesystem, entry.error());
@@ -87,6 +104,20 @@ void GetAttributes(fuse_req_t request, fuse_ino_t node, fuse_file_info* file) {
   });
 }
 
+// Nothing is set: the kernel raises its event when this succeeds.
+void SetAttributes(fuse_req_t request, fuse_ino_t node, struct stat* /*wanted*/, int /*which*/,
+                   fuse_file_info* /*file*/) {
+  Answer(request, [&](FuseFilesystem& filesystem, const store::Caller& caller) {
+    if (!IsToucher(filesystem, caller)) return EROFS;
+    const auto entry = AsOwnerIfToucher(filesystem, caller, [&](const store::Caller& asker) {
+      return filesystem.tree.GetAttributes(asker, node, std::nullopt);
+    });
+    if (!entry) return Refusal(filesystem, entry.error());
+    fuse_reply_attr(request, &entry->attributes, 0);
+    return kReplied;
+  });
+}
+
 void Access(fuse_req_t request, fuse_ino_t node, int mask) {
   Answer(request, [&](FuseFilesystem& filesystem, const store::Caller& caller) {
     if ((mask & W_OK) != 0) return EROFS;
@@ -97,7 +128,13 @@ void Access(fuse_req_t request, fuse_ino_t node, int mask) {
 
 void Open(fuse_req_t request, fuse_ino_t node, fuse_file_info* file) {
   Answer(request, [&](FuseFilesystem& filesystem, const store::Caller& caller) {
-    if ((file->flags & O_ACCMODE) != O_RDONLY || (file->flags & O_TRUNC) != 0) return EROFS;
+    const bool reads = (file->flags & O_ACCMODE) == O_RDONLY && (file->flags & O_TRUNC) == 0;
+    if (!reads) {
+      if (!IsToucher(filesystem, caller)) return EROFS;
+      file->direct_io = 1;
+      fuse_reply_open(request, file);
+      return kReplied;
+    }
     const auto opened = filesystem.tree.Open(caller, node);
     if (!opened) return Refusal(filesystem, opened.error());
     // Takes no lock of the kernel that an open could hold: with a negative offset only attributes
@@ -115,11 +152,29 @@ void Open(fuse_req_t request, fuse_ino_t node, fuse_file_info* file) {
 
 void Read(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, fuse_file_info* file) {
   Answer(request, [&](FuseFilesystem& filesystem, const store::Caller& caller) {
+    // The kernel reads for its page cache, not for a program: mmap() or sendfile(). (A program's
+    // read carries the owner of its locks.)
+    if (file->lock_owner == 0) {
+      if (filesystem.refuse_mapping) return EACCES;
+      if (filesystem.pages_cached) filesystem.pages_cached(node);
+    }
     const ByteRange range{static_cast<uint64_t>(offset), size};
     const auto bytes = filesystem.tree.Read(caller, node, file->fh, range);
     if (!bytes) return Refusal(filesystem, bytes.error());
     const std::string_view part = AsText(bytes->Reveal());
     fuse_reply_buf(request, part.data(), part.size());
+    return kReplied;
+  });
+}
+
+// Readable always; POLLPRI, as files of sysfs say it, once the path shows another version. The
+// kernel's name for the waiting file was noted when the request came (FuseServer).
+void Poll(fuse_req_t request, fuse_ino_t node, fuse_file_info* file, fuse_pollhandle* handle) {
+  if (handle != nullptr) fuse_pollhandle_destroy(handle);
+  Answer(request, [&](FuseFilesystem& filesystem, const store::Caller& /*caller*/) {
+    unsigned events = POLLIN | POLLRDNORM;
+    if (filesystem.tree.IsOutdated(node, file->fh)) events |= POLLPRI | POLLERR;
+    fuse_reply_poll(request, events);
     return kReplied;
   });
 }
@@ -255,7 +310,8 @@ fuse_lowlevel_ops FuseOperations() {
   operations.listxattr = ListXattr;
   operations.statfs = StatFs;
 
-  operations.setattr = RefuseWrite;
+  operations.setattr = SetAttributes;
+  operations.poll = Poll;
   operations.mknod = RefuseWrite;
   operations.mkdir = RefuseWrite;
   operations.unlink = RefuseWrite;

@@ -3,8 +3,10 @@
 #include <fuse_lowlevel.h>
 
 #include <atomic>
+#include <functional>
 
 #include "fs/callers.h"
+#include "fs/shared_state.h"
 #include "fs/tree.h"
 
 namespace secretfs::fs {
@@ -13,6 +15,10 @@ namespace secretfs::fs {
 struct FuseFilesystem {
   Tree& tree;
   Callers& callers;
+  SharedState& state;
+  bool refuse_mapping = false;
+  // Gets the nodes of which a page may be in the page cache.
+  std::function<void(uint64_t node)> pages_cached;
   fuse_session* session = nullptr;  // For notifications; null: none are sent.
   std::atomic<uint64_t> last_failure =
       0;  // What was logged last, so that a lasting failure is one line.

@@ -24,7 +24,6 @@ namespace secretfs::fs {
 namespace {
 
 // Of linux/fuse.h after Linux 6.1, whose headers Debian 12 has.
-constexpr int32_t kNotifyResend = 7;              // FUSE_NOTIFY_RESEND
 constexpr uint32_t kInitExtended = 1u << 30;      // FUSE_INIT_EXT
 constexpr uint32_t kHasResend = 1u << (39 - 32);  // FUSE_HAS_RESEND, in flags2.
 
@@ -141,8 +140,13 @@ void SaveInit(SharedState& state, std::span<const uint8_t> request) {
 
 }  // namespace
 
-FuseServer::FuseServer(UniqueFd ended, SharedState& state, fuse_session* session, bool resend)
-    : ended_(std::move(ended)), state_(state), resend_(resend), session_(session) {}
+FuseServer::FuseServer(UniqueFd ended, SharedState& state, fuse_session* session, int device,
+                       bool resend)
+    : ended_(std::move(ended)),
+      state_(state),
+      notices_(device),
+      resend_(resend),
+      session_(session) {}
 
 FuseServer::~FuseServer() {
   Join();
@@ -162,7 +166,7 @@ Result<std::unique_ptr<FuseServer>> FuseServer::Create(UniqueFd device, SharedSt
   fuse_session* session = fuse_session_new(&args, &served, sizeof served, setup.userdata);
   if (session == nullptr) return Fail(Code::kUnavailable, "start libfuse: see the line before");
   std::unique_ptr<FuseServer> server(
-      new FuseServer(std::move(ended), state, session, setup.resend));
+      new FuseServer(std::move(ended), state, session, device.get(), setup.resend));
 
   const fuse_custom_io io{
       .writev = Send, .read = Receive, .splice_receive = nullptr, .splice_send = nullptr};
@@ -200,10 +204,20 @@ void FuseServer::Process(std::span<uint8_t> request) {
       .size = request.size(), .flags = {}, .mem = request.data(), .fd = -1, .pos = 0};
   const bool is_init = HeaderOf(request).opcode == FUSE_INIT;
   if (is_init) SaveInit(state_, request);
+  if (HeaderOf(request).opcode == FUSE_POLL) NotePoller(request);
   fuse_session_process_buf(session_.get(), &buffer);
   if (!is_init) return;
   can_resend_ = SaysItCanResend(request);
   state_.init_answered.store(1, std::memory_order_release);
+}
+
+// Before the answer: a change that comes between the two wakes the poller too.
+void FuseServer::NotePoller(std::span<const uint8_t> request) {
+  if (request.size() < sizeof(fuse_in_header) + sizeof(fuse_poll_in)) return;
+  const auto& in = *reinterpret_cast<const fuse_poll_in*>(request.data() + sizeof(fuse_in_header));
+  if ((in.flags & FUSE_POLL_SCHEDULE_NOTIFY) == 0) return;
+  const uint64_t evicted = state_.poll_handles.Add(in.kh);
+  if (evicted != 0) notices_.WakePoller(evicted);
 }
 
 // What a predecessor left. Nothing here waits for the kernel.
@@ -222,10 +236,9 @@ void FuseServer::TakeOver() {
   replaying_init = false;
   for (RequestSlot& slot : state_.slots) AnswerLeftRequest(slot);
   if (!resend_ || !can_resend_) return;
-  const fuse_out_header again{.len = sizeof again, .error = kNotifyResend, .unique = 0};
-  if (write(fuse_session_fd(session_.get()), &again, sizeof again) < 0) {
+  if (const int error = notices_.ResendRequests(); error != 0) {
     Log(LogLevel::kWarning,
-        "the kernel does not resend its open requests: " + std::generic_category().message(errno));
+        "the kernel does not resend its open requests: " + std::generic_category().message(error));
   }
 }
 

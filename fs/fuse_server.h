@@ -10,6 +10,7 @@
 
 #include "crypto/base/result.h"
 #include "crypto/base/unique_fd.h"
+#include "fs/fuse_notices.h"
 #include "fs/shared_state.h"
 
 namespace secretfs::fs {
@@ -44,6 +45,7 @@ class FuseServer {
   // of them, at most eight. REQUIRES: called once. Errors: kUnavailable.
   Status Run(int reader_threads);
 
+  const KernelNotices& notices() const { return notices_; }
   // Whether this kernel knows FUSE_NOTIFY_RESEND; known once INIT was answered.
   bool kernel_can_resend() const { return can_resend_.load(); }
 
@@ -59,14 +61,16 @@ class FuseServer {
     void operator()(fuse_session* session) const { fuse_session_destroy(session); }
   };
 
-  FuseServer(UniqueFd ended, SharedState& state, fuse_session* session, bool resend);
+  FuseServer(UniqueFd ended, SharedState& state, fuse_session* session, int device, bool resend);
   void Process(std::span<uint8_t> request);
+  void NotePoller(std::span<const uint8_t> request);
   void TakeOver();
   void AnswerLeftRequest(RequestSlot& slot);
   void ReadRequests(RequestSlot& slot);
 
   const UniqueFd ended_;
   SharedState& state_;
+  const KernelNotices notices_;
   const bool resend_;
   std::atomic<bool> can_resend_{false};
   std::atomic<bool> stop_{false};

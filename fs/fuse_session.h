@@ -1,6 +1,8 @@
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <string>
 
 #include "crypto/base/result.h"
 #include "crypto/base/unique_fd.h"
@@ -10,20 +12,26 @@
 
 namespace secretfs::fs {
 
-// A tree, served on a mounted /dev/fuse descriptor (fuse_server.h says how): what the rest of the
-// program sees of libfuse. Settings: reference table in README, "How the mount is set up".
+// A tree, served on a mounted /dev/fuse descriptor (fuse_server.h says how), and following its
+// store (follower.h): what the rest of the program sees of libfuse. Settings: reference table in
+// README, "How the mount is set up".
 class FuseSession {
  public:
   struct Options {
     int reader_threads = 0;  // 0: one on up to two CPUs, else half of them, at most eight.
     bool resend = true;      // False: as on a kernel without FUSE_NOTIFY_RESEND, for tests.
+    // Refuse what would leave plaintext in the page cache, instead of dropping it soon: mmap() then
+    // gives SIGBUS, sendfile() an error.
+    bool refuse_mapping = false;
+    // See Follower.
+    std::function<bool(const std::string& path)> touch;
   };
 
-  // Starts serving; the mount answers from now on. `state`, `tree` and `callers` must outlive the
+  // Starts serving; the mount answers from now on. What is given by reference must outlive the
   // session. Errors: kUnavailable.
   static Result<std::unique_ptr<FuseSession>> Start(UniqueFd fuse_device, SharedState& state,
-                                                    Tree& tree, Callers& callers,
-                                                    const Options& options);
+                                                    store::SecretService& service, Tree& tree,
+                                                    Callers& callers, Options options);
   ~FuseSession();
 
   // Becomes readable when the session has ended because the file system was unmounted.

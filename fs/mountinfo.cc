@@ -33,20 +33,23 @@ std::string_view TakeUntil(std::string_view& text, char separator) {
 
 }  // namespace
 
-std::optional<std::string> MountedType(std::string_view mountinfo, std::string_view mountpoint) {
-  std::optional<std::string> type;
+std::vector<MountEntry> ParseMountinfo(std::string_view mountinfo) {
+  std::vector<MountEntry> mounts;
   while (!mountinfo.empty()) {
     std::string_view line = TakeUntil(mountinfo, '\n');
-    // Mount id, parent id, device, root.
-    for (int field = 0; field < 4; ++field) TakeUntil(line, ' ');
-    if (Unescape(TakeUntil(line, ' ')) != mountpoint) continue;
+    MountEntry entry;
+    TakeUntil(line, ' ');  // Mount id.
+    TakeUntil(line, ' ');  // Parent id.
+    entry.device = TakeUntil(line, ' ');
+    TakeUntil(line, ' ');  // Root.
+    entry.mountpoint = Unescape(TakeUntil(line, ' '));
     // Options and a varying number of optional fields, up to "-".
     while (!line.empty() && TakeUntil(line, ' ') != "-") {
     }
-    // Of mounts on one another the last line is the one on top.
-    type = Unescape(TakeUntil(line, ' '));
+    entry.type = Unescape(TakeUntil(line, ' '));
+    if (!entry.mountpoint.empty()) mounts.push_back(std::move(entry));
   }
-  return type;
+  return mounts;
 }
 
 }  // namespace secretfs::fs

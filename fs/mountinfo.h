@@ -1,14 +1,19 @@
 #pragma once
 
-#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace secretfs::fs {
 
-// The file system type of the mount that is on top at `mountpoint` (an absolute path without
-// symbolic links), by the text of /proc/self/mountinfo (proc_pid_mountinfo(5)); nullopt if nothing
-// is mounted there.
-std::optional<std::string> MountedType(std::string_view mountinfo, std::string_view mountpoint);
+struct MountEntry {
+  std::string device;      // "<major>:<minor>", the same for all mounts of one file system.
+  std::string mountpoint;  // Absolute, without symbolic links.
+  std::string type;
+};
+
+// The mounts of a namespace by the text of /proc/self/mountinfo (proc_pid_mountinfo(5)). Of mounts
+// on one another the last is the one on top.
+std::vector<MountEntry> ParseMountinfo(std::string_view mountinfo);
 
 }  // namespace secretfs::fs

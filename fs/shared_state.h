@@ -7,6 +7,7 @@
 
 #include "crypto/base/result.h"
 #include "crypto/base/unique_fd.h"
+#include "fs/poll_handles.h"
 #include "fs/recent_opens.h"
 
 namespace secretfs::fs {
@@ -52,6 +53,11 @@ struct SharedState {
   std::atomic<uint32_t> init_answered;
   uint8_t init[1024];
 
+  // Written by the keeper: the process that touches files, on whose requests events are raised.
+  std::atomic<uint64_t> toucher_pid;
+  // The change that is to be announced next; 0: none yet.
+  std::atomic<uint64_t> next_change;
+  PollHandles poll_handles;
   CallerMemory caller_memory;
 
   RequestSlot slots[kReaderThreadsMax];

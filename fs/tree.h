@@ -36,6 +36,13 @@ struct OpenFile {
   bool drop_cached_attributes = false;
 };
 
+// A file that shows something else since a change, and the directory that it is in.
+struct ShownFile {
+  uint64_t node = 0;
+  uint64_t directory = 0;
+  std::string path;  // In the mount, without a leading "/".
+};
+
 struct ByteRange {
   uint64_t offset = 0;
   size_t size = 0;
@@ -85,6 +92,11 @@ class Tree {
   Result<FileBytes> Read(const store::Caller& caller, uint64_t node, uint64_t handle,
                          const ByteRange& range);
 
+  // Whether the version that an open file reads is no longer the one that its path shows.
+  bool IsOutdated(uint64_t node, uint64_t handle) const;
+  // What a change of the store altered; not what it removed. Errors: kCorrupt, kUnavailable.
+  Result<std::vector<ShownFile>> FilesChangedBy(const store::Change& change) const;
+
   // Returns the directory's handle. Decides and audits.
   Result<uint64_t> OpenDirectory(const store::Caller& caller, uint64_t node);
   // Entries after `cursor` (0: from the start) until `emit` returns false (its buffer is full).
@@ -122,7 +134,11 @@ class Tree {
     TimeMs modified_at = 0;
     TimeMs changed_at = 0;
   };
-  class Listing;  // tree_directory.cc
+  class Listing;  // tree_changes.cc
+  Status AddShownTriple(const NodeId& directory, const std::string& path,
+                        const store::Version& version, std::vector<ShownFile>& files) const;
+
+  // tree_directory.cc
 
   // tree_locate.cc
   Result<Located> LocateSecret(

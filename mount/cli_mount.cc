@@ -18,7 +18,9 @@
 #include "mount/keeper.h"
 #include "mount/launch.h"
 #include "mount/log_file.h"
+#include "mount/privileges.h"
 #include "mount/service_notify.h"
+#include "mount/toucher.h"
 #include "store/secret_service.h"
 
 namespace secretfs::mount {
@@ -120,6 +122,7 @@ Status KeepInForeground(Cli& cli, const MountOptions& options) {
     TRY_ASSIGN(const auto root_key, RootKeyPlace(options, cli.random));
     KeeperOptions keeper{.config = config,
                          .daemon_arguments = SettingArguments(cli, options, config, root_key),
+                         .toucher_arguments = {"toucher", "--prefix", config.mountpoint},
                          .passphrase = std::move(passphrase),
                          .reprompt = options.reprompt};
     keeper.daemon_arguments.insert(keeper.daemon_arguments.begin(), "daemon");
@@ -168,7 +171,8 @@ Status ServeForKeeper(Cli& cli, const MountOptions& options, bool stamp_log) {
   if (stamp_log) StampLog(log_clock);
   DaemonDescriptors descriptors{.link = AdoptIfOpen(kLinkFd),
                                 .shared_state = AdoptIfOpen(kSharedStateFd),
-                                .listener = AdoptIfOpen(kListenFd)};
+                                .listener = AdoptIfOpen(kListenFd),
+                                .toucher = AdoptIfOpen(kTouchFd)};
   const UniqueFd deposit = AdoptIfOpen(kDepositFd);
   auto passphrase = std::make_shared<UniqueFd>(AdoptIfOpen(kDaemonPassphraseFd));
   AdoptIfOpen(kProgramFd).Reset();
@@ -176,8 +180,11 @@ Status ServeForKeeper(Cli& cli, const MountOptions& options, bool stamp_log) {
     return Fail(Code::kInvalidArgument, "this is for secretfs mount to start");
   }
   TRY_ASSIGN(const Config config, MountSettings(cli, options));
-  DaemonOptions daemon{
-      .config = config, .root_key = {}, .root_key_environment = {}, .resend = options.resend};
+  DaemonOptions daemon{.config = config,
+                       .root_key = {},
+                       .root_key_environment = {},
+                       .user = FindUser(config.user),
+                       .resend = options.resend};
   TRY_ASSIGN(daemon.root_key, RootKeyPlace(options, cli.random));
   daemon.root_key_environment.credentials_directory = cli.environment.Get("CREDENTIALS_DIRECTORY");
   daemon.root_key_environment.prompt = PromptOf(cli, passphrase);
@@ -301,6 +308,18 @@ void AddMountVerbs(CLI::App& app, Cli& cli) {
   upgrade->callback([&cli] {
     cli.subject = "upgrade";
     cli.run = [&cli] { return Upgrade(cli); };
+  });
+
+  auto prefix = std::make_shared<std::string>();
+  CLI::App* toucher = app.add_subcommand("toucher", "Raise events under a keeper")->group("");
+  toucher->add_option("--prefix", *prefix);
+  toucher->callback([&cli, prefix] {
+    cli.subject = "toucher";
+    cli.run = [prefix] {
+      return RunToucher({.socket = AdoptIfOpen(kToucherSocketFd),
+                         .root = AdoptIfOpen(kToucherRootFd),
+                         .prefix = *prefix});
+    };
   });
 
   auto mountpoint = std::make_shared<std::string>();

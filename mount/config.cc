@@ -24,6 +24,9 @@ constexpr size_t kCorrectionDistanceMax = 3;
 struct PathOption {
   std::string Config::* field;
 };
+struct NameOption {
+  std::string Config::* field;
+};
 struct SwitchOption {
   bool Config::* field;
 };
@@ -35,7 +38,7 @@ struct NumberOption {
 struct Option {
   std::string_view table;  // Empty: the top level.
   std::string_view key;
-  std::variant<PathOption, SwitchOption, NumberOption> target;
+  std::variant<PathOption, NameOption, SwitchOption, NumberOption> target;
 };
 
 constexpr std::array kOptions = {
@@ -43,6 +46,8 @@ constexpr std::array kOptions = {
     Option{"", "mountpoint", PathOption{&Config::mountpoint}},
     Option{"", "socket", PathOption{&Config::socket}},
     Option{"mount", "allow_other", SwitchOption{&Config::allow_other}},
+    Option{"mount", "refuse_mapping", SwitchOption{&Config::refuse_mapping}},
+    Option{"mount", "user", NameOption{&Config::user}},
     Option{"mount", "reader_threads", NumberOption{&Config::reader_threads, 0, 8}},
     Option{"audit", "directory", PathOption{&Config::audit_directory}},
     Option{"audit", "segment_mib", NumberOption{&Config::audit_segment_mib, 1, 1024}},
@@ -174,6 +179,12 @@ class Reader {
     const bool fits = text && (text->starts_with('/') || (may_be_empty && text->empty())) &&
                       text->find('\0') == std::string::npos;
     if (!fits) return "an absolute path in quotes";
+    config_.*option.field = *text;
+    return "";
+  }
+  std::string Assign(const NameOption& option, const toml::node& node) {
+    const auto text = node.value_exact<std::string>();
+    if (!text || text->empty() || text->find('\0') != std::string::npos) return "a name in quotes";
     config_.*option.field = *text;
     return "";
   }

@@ -17,7 +17,9 @@ struct Config {
 
   // [mount]
   bool allow_other = false;
-  int64_t reader_threads = 0;  // 0: by the number of CPUs.
+  bool refuse_mapping = false;
+  std::string user = "secretfs";  // Whom the daemon becomes when root starts it.
+  int64_t reader_threads = 0;     // 0: by the number of CPUs.
 
   // [audit]
   std::string audit_directory;  // Empty: <store>/audit.

@@ -2,7 +2,7 @@
 
 #include <poll.h>
 #include <pthread.h>
-#include <sys/resource.h>
+#include <sys/socket.h>
 
 #include <array>
 #include <cerrno>
@@ -31,6 +31,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kMaintenancePeriod{60'000};
+constexpr int kTouchWaitMs = 100;
 
 // All but those that are the answer to this thread's own fault: they must reach the store's fault
 // guard. Threads that start later inherit the mask.
@@ -43,12 +44,15 @@ void BlockSignals() {
   pthread_sigmask(SIG_SETMASK, &all, nullptr);
 }
 
-// Secret memory is locked memory: take all that the administrator allows.
-void RaiseLockedMemoryLimit() {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_MEMLOCK, &limit);
+// Asks the toucher to touch a file. Waits for a moment if it has much to do.
+bool AskToTouch(int toucher, const std::string& path) {
+  pollfd writable{toucher, POLLOUT, 0};
+  if (poll(&writable, 1, kTouchWaitMs) == 0) return false;
+  // A path that is too long, or a toucher that is gone: nothing gets better by trying again.
+  if (send(toucher, path.data(), path.size(), MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+    return errno != EAGAIN;
+  }
+  return true;
 }
 
 // What has to be done now and then, on a thread of its own.
@@ -130,17 +134,22 @@ struct Daemon {
         endpoint(*service, callers, status),
         tree(*service, state->caller_memory, clock, {.status = [this] { return status.Text(); }}) {}
 
-  Status OpenDoors(UniqueFd listener, UniqueFd device, const DaemonOptions& options,
+  Status OpenDoors(DaemonDescriptors descriptors, UniqueFd device, const DaemonOptions& options,
                    crypto::RandomSource& random) {
+    toucher = std::move(descriptors.toucher);
     TRY_ASSIGN(
         http,
         HttpServer::Start(
-            std::move(listener),
+            std::move(descriptors.listener),
             [this](HttpRequest request) { return endpoint.Answer(std::move(request)); }, random));
     TRY_ASSIGN(session, fs::FuseSession::Start(
-                            std::move(device), *state, tree, callers,
+                            std::move(device), *state, *service, tree, callers,
                             {.reader_threads = static_cast<int>(options.config.reader_threads),
-                             .resend = options.resend}));
+                             .resend = options.resend,
+                             .refuse_mapping = options.config.refuse_mapping,
+                             .touch = [this](const std::string& path) {
+                               return AskToTouch(toucher.get(), path);
+                             }}));
     upkeep = std::make_unique<Upkeep>(*service, milliseconds(options.config.audit_sync_interval_ms),
                                       LogFilePath(options.config.store));
     return {};
@@ -160,6 +169,7 @@ struct Daemon {
   StatusReporter status;
   AwsEndpoint endpoint;
   fs::Tree tree;
+  UniqueFd toucher;
   std::unique_ptr<HttpServer> http;
   std::unique_ptr<fs::FuseSession> session;
   std::unique_ptr<Upkeep> upkeep;
@@ -204,12 +214,12 @@ Status Serve(const DaemonOptions& options, KeeperLink& link, DaemonDescriptors d
   TRY(link.Send(KeeperWord::kLoaded));
   TRY(link.Await(KeeperWord::kOpen));
   TRY_ASSIGN(const auto root_key, ObtainRootKey(options, random));
+  TRY(BecomeUser(options.user));
   TRY_ASSIGN(auto service, OpenService(options, *root_key, clock, random));
   TRY(link.Send(KeeperWord::kOpened));
   TRY_ASSIGN(KeeperMessage mounted, link.Await(KeeperWord::kServe));
   Daemon daemon(std::move(service), std::move(state), config, clock);
-  TRY(daemon.OpenDoors(std::move(descriptors.listener), std::move(mounted.descriptor), options,
-                       random));
+  TRY(daemon.OpenDoors(std::move(descriptors), std::move(mounted.descriptor), options, random));
   Log(LogLevel::kInfo, "store " + config.store + " is mounted on " + config.mountpoint +
                            " and answers on " + config.socket);
   TRY(link.Send(KeeperWord::kReady));
@@ -228,7 +238,6 @@ Status Serve(const DaemonOptions& options, KeeperLink& link, DaemonDescriptors d
 
 Status RunDaemon(const DaemonOptions& options, DaemonDescriptors descriptors) {
   BlockSignals();
-  RaiseLockedMemoryLimit();
   pthread_setname_np(pthread_self(), "secretfs");
   KeeperLink link(std::move(descriptors.link));
   Status served = Serve(options, link, std::move(descriptors));

@@ -6,6 +6,7 @@
 #include "crypto/base/unique_fd.h"
 #include "crypto/root_key.h"
 #include "mount/config.h"
+#include "mount/privileges.h"
 
 namespace secretfs::mount {
 
@@ -14,7 +15,8 @@ struct DaemonOptions {
   // Where the root key is now, if not where the store's header says.
   std::optional<crypto::RootKeySource> root_key;
   crypto::RootKeyEnvironment root_key_environment;
-  bool resend = true;  // False: as on a kernel without FUSE_NOTIFY_RESEND, for tests.
+  std::optional<ProcessUser> user;  // Whom to become, if this is root.
+  bool resend = true;               // False: as on a kernel without FUSE_NOTIFY_RESEND, for tests.
 };
 
 // What the keeper holds for the daemon; see DaemonFd (keeper.h).
@@ -22,6 +24,7 @@ struct DaemonDescriptors {
   UniqueFd link;
   UniqueFd shared_state;
   UniqueFd listener;
+  UniqueFd toucher;
 };
 
 // The life of one daemon under its keeper, in this order: root key, (word of the keeper) store,

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -24,7 +25,9 @@
 #include "fs/shared_state.h"
 #include "mount/keeper_link.h"
 #include "mount/listen_socket.h"
+#include "mount/privileges.h"
 #include "mount/spawn.h"
+#include "mount/toucher.h"
 
 namespace secretfs::mount {
 namespace {
@@ -131,6 +134,7 @@ class Keeper {
       : options_(std::move(options)), mountpoint_(options_.config.mountpoint), events_(events) {}
 
   ~Keeper() {
+    StopToucher();
     for (auto* child : {&current_, &successor_}) {
       if (*child) {
         kill((*child)->pid, SIGKILL);
@@ -164,6 +168,10 @@ class Keeper {
   void HandleEndOfSuccessor();
 
   void MountAndServe(Child& child);
+  Status StartToucher();
+  void StopToucher();
+  void HandleEndOfToucher();
+  void HandleMountsChanged();
   void ReplaceAfter(const End& end, const Child& dead);
   void Upgrade();
   void Unmount();
@@ -186,11 +194,17 @@ class Keeper {
   UniqueFd deposit_;
   std::unique_ptr<ListenSocket> socket_;
   UniqueFd listener_;
-  UniqueFd device_;  // /dev/fuse, once mounted.
+  fs::FuseMount mount_;  // Empty before it is mounted.
+  UniqueFd mounts_;      // /proc/self/mountinfo, which tells when it changes.
+  UniqueFd to_toucher_;
+  UniqueFd from_daemon_;  // The toucher's end of it.
+  pid_t toucher_ = -1;
+  UniqueFd toucher_process_;
 
   std::optional<Child> current_;
   std::optional<Child> successor_;
   std::optional<SteadyTime> restart_at_;
+  std::optional<SteadyTime> toucher_restart_at_;
   std::optional<SteadyTime> stop_by_;  // Unmounted; what is still open by then is cut off.
   SteadyTime next_tick_ = Now() + kTick;
   Watchdog watchdog_;
@@ -202,6 +216,16 @@ class Keeper {
 };
 
 Status Keeper::Prepare() {
+  if (geteuid() == 0) {
+    if (const auto user = FindUser(options_.config.user)) {
+      TRY(GiveStoreTo(*user, options_.config.store, options_.config.audit_directory));
+    } else {
+      Log(LogLevel::kWarning, "there is no user " + options_.config.user +
+                                  ", so the daemon stays root without root's capabilities; make "
+                                  "one with: useradd --system " +
+                                  options_.config.user);
+    }
+  }
   std::array<char, 4096> path{};
   const ssize_t size = readlink("/proc/self/exe", path.data(), path.size());
   if (size > 0) program_path_.assign(path.data(), static_cast<size_t>(size));
@@ -221,6 +245,12 @@ Status Keeper::Prepare() {
   }
   TRY_ASSIGN(socket_, ListenSocket::Open(options_.config.socket));
   listener_ = socket_->TakeDescriptor();
+  std::array<int, 2> pair{};
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair.data()) != 0) {
+    return FailErrno(Code::kUnavailable, "connect the toucher", errno);
+  }
+  to_toucher_ = UniqueFd(pair[0]);
+  from_daemon_ = UniqueFd(pair[1]);
   return {};
 }
 
@@ -241,6 +271,7 @@ Result<Child> Keeper::Start(int program) {
   TRY(place(deposit_.get(), kDepositFd));
   TRY(place(options_.passphrase.get(), kDaemonPassphraseFd));
   TRY(place(program, kProgramFd));
+  TRY(place(to_toucher_.get(), kTouchFd));
   plan.CloseFrom(kDaemonFdEnd);
   const std::string path = "/proc/self/fd/" + std::to_string(kProgramFd);
   TRY_ASSIGN(const pid_t pid, plan.Spawn(path.c_str(), options_.daemon_arguments));
@@ -264,11 +295,13 @@ void Keeper::Wait() {
   if (restart_at_) wake = std::min(wake, *restart_at_);
   if (stop_by_) wake = std::min(wake, *stop_by_);
   const auto wait = std::chrono::ceil<milliseconds>(wake - Now());
-  std::array<pollfd, 5> fds = {pollfd{signals_.get(), POLLIN, 0},
+  std::array<pollfd, 7> fds = {pollfd{signals_.get(), POLLIN, 0},
                                pollfd{current_ ? current_->link.fd() : -1, POLLIN, 0},
                                pollfd{current_ ? current_->process.get() : -1, POLLIN, 0},
                                pollfd{successor_ ? successor_->link.fd() : -1, POLLIN, 0},
-                               pollfd{successor_ ? successor_->process.get() : -1, POLLIN, 0}};
+                               pollfd{successor_ ? successor_->process.get() : -1, POLLIN, 0},
+                               pollfd{toucher_process_.get(), POLLIN, 0},
+                               pollfd{mounts_.get(), POLLPRI, 0}};
   const int timeout_ms = static_cast<int>(std::max(milliseconds::zero(), wait).count());
   if (poll(fds.data(), fds.size(), timeout_ms) <= 0) return;
   if (fds[0].revents != 0) HandleSignals();
@@ -276,6 +309,8 @@ void Keeper::Wait() {
   if (fds[3].revents != 0 && successor_) HandleMessages(*successor_);
   if (fds[4].revents != 0 && successor_) HandleEndOfSuccessor();
   if (fds[2].revents != 0 && current_) HandleEndOfCurrent();
+  if (fds[5].revents != 0) HandleEndOfToucher();
+  if (fds[6].revents != 0) HandleMountsChanged();
 }
 
 void Keeper::HandleSignals() {
@@ -335,22 +370,69 @@ void Keeper::HandleWord(Child& child, KeeperMessage message) {
 }
 
 void Keeper::MountAndServe(Child& child) {
-  if (!device_.valid()) {
+  if (!mount_.device.valid()) {
     const auto mount = [&]() -> Status {
       TRY(ClearDeadMount(mountpoint_));
-      TRY_ASSIGN(device_, fs::MountFuse({.mountpoint = mountpoint_,
-                                         .allow_other = options_.config.allow_other}));
-      return {};
+      TRY_ASSIGN(mount_, fs::MountFuse({.mountpoint = mountpoint_,
+                                        .allow_other = options_.config.allow_other}));
+      return StartToucher();
     };
     if (Status mounted = mount(); !mounted) return EndWith(std::move(mounted));
   }
-  (void)child.link.Send(KeeperWord::kServe, {}, device_.get());
+  (void)child.link.Send(KeeperWord::kServe, {}, mount_.device.get());
+}
+
+Status Keeper::StartToucher() {
+  SpawnPlan plan;
+  TRY_ASSIGN(const UniqueFd socket, SpawnPlan::Park(from_daemon_.get()));
+  plan.Place(socket.get(), kToucherSocketFd);
+  UniqueFd root;
+  if (mount_.private_mount.valid()) {
+    TRY_ASSIGN(root, SpawnPlan::Park(mount_.private_mount.get()));
+    plan.Place(root.get(), kToucherRootFd);
+  }
+  plan.CloseFrom(kToucherRootFd + 1);
+  TRY_ASSIGN(toucher_, plan.Spawn("/proc/self/exe", options_.toucher_arguments));
+  toucher_process_ = UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, toucher_, 0)));
+  state_->toucher_pid = static_cast<uint64_t>(toucher_);
+  mounts_ = UniqueFd(open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC));
+  return {};
+}
+
+void Keeper::StopToucher() {
+  if (toucher_ > 0) kill(toucher_, SIGKILL);
+  state_->toucher_pid = 0;
+  toucher_process_.Reset();
+  toucher_ = -1;
+}
+
+void Keeper::HandleEndOfToucher() {
+  const End end = EndOf(toucher_);
+  toucher_ = -1;
+  toucher_process_.Reset();
+  state_->toucher_pid = 0;
+  Log(LogLevel::kError, "the process that raises inotify events " + end.text);
+  toucher_restart_at_ = Now() + kTick;
+}
+
+// The private mount and the toucher's use of it keep the file system alive: without them, the end
+// of the last mount that people can see is the end of all.
+void Keeper::HandleMountsChanged() {
+  const auto is_mounted = fs::HasMountOf(mount_.device_number);
+  if (!is_mounted || *is_mounted) return;
+  mounts_.Reset();
+  StopToucher();
+  mount_.private_mount.Reset();
 }
 
 void Keeper::HandleTimes() {
   const SteadyTime now = Now();
   if (now >= next_tick_) {
     next_tick_ = now + kTick;
+    if (toucher_restart_at_ && mounts_.valid() && now >= *toucher_restart_at_) {
+      toucher_restart_at_.reset();
+      if (Status started = StartToucher(); !started) Log(LogLevel::kError, started.error().message);
+    }
     if (current_ && current_->reached == KeeperWord::kReady && watchdog_.IsStuck(*state_)) {
       Log(LogLevel::kError, "the daemon has not answered a request for " +
                                 std::to_string(kRequestSecondsMax) + " s; it is replaced");
@@ -444,8 +526,11 @@ void Keeper::Upgrade() {
 
 void Keeper::Unmount() {
   if (stop_by_) return;
-  if (!device_.valid()) return EndWith({});
+  if (!mount_.device.valid()) return EndWith({});
   events_.stopping();
+  mounts_.Reset();
+  StopToucher();
+  mount_.private_mount.Reset();
   const Status unmounted = fs::UnmountFuse(mountpoint_, /*lazy=*/false);
   if (!unmounted && unmounted.error().code == Code::kFailedPrecondition) {
     Log(LogLevel::kWarning, unmounted.error().message);

@@ -19,13 +19,16 @@ enum DaemonFd : int {
   kDepositFd = 6,           // crypto/root_key_deposit.h
   kDaemonPassphraseFd = 7,  // One line, for the first daemon.
   kProgramFd = 8,           // The program itself, from which it was started.
-  kDaemonFdEnd = 9,
+  kTouchFd = 9,             // To the toucher (toucher.h).
+  kDaemonFdEnd = 10,
 };
 
 struct KeeperOptions {
   Config config;  // Store, mountpoint and socket are set.
   // Behind the program's name; start a daemon of these settings.
   std::vector<std::string> daemon_arguments;
+  // Behind the program's name; start the toucher, which finds its socket at 3 and its root at 4.
+  std::vector<std::string> toucher_arguments;
   UniqueFd passphrase;  // For the first daemon; invalid: it asks on the terminal, if it must.
   // Keep no root key for a successor: each daemon reads its key file or credential again, and a
   // store with a passphrase has no second daemon.

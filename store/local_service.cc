@@ -1,5 +1,6 @@
 #include "store/local_service.h"
 
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -147,6 +148,7 @@ LocalService::LocalService(Parts parts, Clock& clock, crypto::RandomSource& rand
       random_(random),
       kms_key_arn_("arn:aws:kms:" + parts_.header.realm.region + ":" + parts_.header.realm.account +
                    ":key/" + crypto::FormatUuid(parts_.default_key)),
+      change_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       position_stored_at_(clock.NowMs()) {}
 
 LocalService::~LocalService() {
@@ -282,6 +284,7 @@ Status LocalService::CommitWithEvent(SecretStore::Mutation& mutation, const Audi
   AuditTrail::Position position = parts_.trail->durable();
   TRY(mutation.SetAuditPosition(position));
   TRY(mutation.Commit());
+  eventfd_write(change_.get(), 1);
   stored_sequence_ = position.head.sequence;
   // The change and its event are on the disk. If the trail cannot take the event now, it stays in
   // the outbox, and nothing is revealed before it was moved.
@@ -371,6 +374,7 @@ SecretService::Health LocalService::GetHealth() {
   Health health;
   health.secrets = parts_.store->CountSecrets().value_or(0);
   health.last_txn = parts_.env->LastTxnId();
+  health.last_change = parts_.store->LastChange().value_or(0);
   health.audit_head = parts_.trail->appended().head;
   health.audit_problem = parts_.trail->problem();
   return health;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "crypto/base/mutex.h"
+#include "crypto/base/unique_fd.h"
 #include "crypto/keyring.h"
 #include "store/audit_trail.h"
 #include "store/authorizer.h"
@@ -73,6 +74,7 @@ class LocalService final : public SecretService {
   Result<std::vector<KeyFile>> ListKeys(SelectorId number) override;
 
   Result<std::vector<Change>> ChangesSince(uint64_t sequence, size_t limit) override;
+  int change_fd() const override { return change_.get(); }
   Result<size_t> PurgeExpired() override;
   void Upkeep() override;
   Health GetHealth() override;
@@ -168,6 +170,7 @@ class LocalService final : public SecretService {
   Clock& clock_;
   crypto::RandomSource& random_;
   const std::string kms_key_arn_;
+  const UniqueFd change_;  // An event descriptor.
   bool started_ = false;
 
   // An event that stayed behind must not be overtaken: the outbox forgets what lies below the

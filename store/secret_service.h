@@ -232,6 +232,9 @@ class SecretService {
   // --- changes, upkeep, health
   // Commits after change `sequence`, at most `limit`. The feed keeps the newest 65,536.
   virtual Result<std::vector<Change>> ChangesSince(uint64_t sequence, size_t limit) = 0;
+  // An event descriptor (eventfd(2), non-blocking) that is readable after a commit through this
+  // service.
+  virtual int change_fd() const = 0;
   // Destroys secrets whose recovery window has passed. Returns how many; one that cannot be is
   // logged and stays.
   virtual Result<size_t> PurgeExpired() = 0;
@@ -242,6 +245,7 @@ class SecretService {
   struct Health {
     uint64_t secrets = 0;
     uint64_t last_txn = 0;
+    uint64_t last_change = 0;
     AuditHead audit_head;
     std::string audit_problem;
   };

@@ -324,6 +324,12 @@ Result<uint64_t> SecretStore::NextOutbox() const {
   return counters.next_outbox;
 }
 
+Result<uint64_t> SecretStore::LastChange() const {
+  ReadTxn txn(env_);
+  TRY_ASSIGN(Counters counters, ReadCounters(txn));
+  return counters.next_change - 1;
+}
+
 Result<uint64_t> SecretStore::CountSecrets() const {
   ReadTxn txn(env_);
   TRY_ASSIGN(Counters counters, ReadCounters(txn));

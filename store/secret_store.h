@@ -90,6 +90,8 @@ class SecretStore {
   // What the last mutation knew to be on the disk.
   Result<AuditTrail::Position> LoadAuditPosition() const;
   Result<uint64_t> CountSecrets() const;
+  // The number of the newest change; 0: there has been none.
+  Result<uint64_t> LastChange() const;
 
   // A number that no version or label has or will have; not persisted until a mutation uses it, so
   // a gap is normal.

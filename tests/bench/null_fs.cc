@@ -152,7 +152,8 @@ int main(int argc, char** argv) {
   if (!memory) return Complain(memory.error().message);
   const auto state = secretfs::fs::MapSharedState(memory->get());
   if (!state) return Complain(state.error().message);
-  auto server = FuseServer::Create(std::move(*device), **state, {.operations = Operations()});
+  auto server =
+      FuseServer::Create(std::move(device->device), **state, {.operations = Operations()});
   if (!server) return Complain(server.error().message);
   const secretfs::Status running = (*server)->Run(with_threads ? std::atoi(argv[3]) : 0);
   if (!running) return Complain(running.error().message);

@@ -119,7 +119,9 @@ class FuseOpsTest : public TreeTest {
 
   pid_t thread_ = 77;
   Callers callers_{{}, kOwner, clock_};
-  FuseFilesystem filesystem_{.tree = tree_, .callers = callers_};
+  std::unique_ptr<SharedState> state_ = std::make_unique<SharedState>();
+  FuseFilesystem filesystem_{
+      .tree = tree_, .callers = callers_, .state = *state_, .pages_cached = {}};
   const fuse_lowlevel_ops operations_ = FuseOperations();
 };
 
@@ -298,7 +300,7 @@ TEST_F(FuseOpsTest, EveryWriteIsRefusedAsReadOnly) {
 TEST_F(FuseOpsTest, AnExceptionIsAnIoErrorAndOneReply) {
   Tree tree(service_, memory_, clock_,
             {.status = []() -> std::string { throw std::runtime_error("x"); }});
-  FuseFilesystem broken{.tree = tree, .callers = callers_};
+  FuseFilesystem broken{.tree = tree, .callers = callers_, .state = *state_, .pages_cached = {}};
   fuse_req request;
   request.userdata = &broken;
   operations_.lookup(&request, kRootNode, "_status");

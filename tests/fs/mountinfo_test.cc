@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+
 namespace secretfs::fs {
 namespace {
 
@@ -12,6 +14,19 @@ constexpr std::string_view kText =
     "43 27 0:40 / /mnt/two\\040words\\134back\\011tab rw shared:5 - tmpfs none rw\n"
     "44 27 0:41 / /mnt/stack rw - fuse.secretfs secretfs rw\n"
     "45 44 0:42 / /mnt/stack rw - tmpfs none rw\n";
+
+// Of the mount that is on top.
+std::optional<std::string> MountedType(std::string_view text, std::string_view mountpoint) {
+  std::optional<std::string> type;
+  for (const MountEntry& entry : ParseMountinfo(text)) {
+    if (entry.mountpoint == mountpoint) type = entry.type;
+  }
+  return type;
+}
+
+TEST(MountinfoTest, TellsTheDevice) {
+  EXPECT_EQ(ParseMountinfo(kText)[2].device, "0:39");
+}
 
 TEST(MountinfoTest, FindsTheTypeWithAndWithoutOptionalFields) {
   EXPECT_EQ(MountedType(kText, "/run/secretfs"), "fuse.secretfs");

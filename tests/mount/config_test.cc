@@ -58,7 +58,7 @@ TEST(ConfigTest, UncommentedExampleIsTheDefaults) {
 TEST(ConfigTest, EveryOptionIsRead) {
   const auto config = ParseConfig(
       "store = '/s'\nmountpoint = '/m'\nsocket = '/k'\n"
-      "[mount]\nallow_other = true\nreader_threads = 3\n"
+      "[mount]\nallow_other = true\nrefuse_mapping = true\nuser = 'u'\nreader_threads = 3\n"
       "[audit]\ndirectory = '/a'\nsegment_mib = 7\nsync_interval_ms = 250\n",
       "secretfs.toml", {});
   ASSERT_TRUE(config) << config.error().message;
@@ -66,6 +66,8 @@ TEST(ConfigTest, EveryOptionIsRead) {
                              .mountpoint = "/m",
                              .socket = "/k",
                              .allow_other = true,
+                             .refuse_mapping = true,
+                             .user = "u",
                              .reader_threads = 3,
                              .audit_directory = "/a",
                              .audit_segment_mib = 7,
@@ -80,7 +82,7 @@ TEST(ConfigTest, UnknownKeyNamesItsLineAndTheNearestKey) {
             "secretfs.toml:1: unknown key \"stor\"; did you mean \"store\"?");
   EXPECT_EQ(ErrorOf("[mount]\nstore = '/s'"),
             "secretfs.toml:2: unknown key \"store\" in [mount]; known are \"allow_other\", "
-            "\"reader_threads\"");
+            "\"refuse_mapping\", \"user\", \"reader_threads\"");
 }
 
 TEST(ConfigTest, UnknownTableNamesTheNearestTable) {

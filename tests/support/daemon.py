@@ -28,6 +28,12 @@ class UnixConnection(http.client.HTTPConnection):
         super().__init__("localhost", timeout=20)
         self.path = path
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
@@ -86,6 +92,13 @@ class Daemon:
                 f"{done.stdout[:500]!r} {done.stderr.decode(errors='replace')}"
             )
         return done.stdout, done.stderr.decode(errors="replace")
+
+    def configure(self, text):
+        """Makes `text` the config file of every command from now on."""
+        path = os.path.join(self.root, "secretfs.toml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        self.environment["SECRETFS_CONFIG"] = path
 
     def mount(self, *options):
         self.run("mount", *options, "--store", self.store, self.mountpoint)

@@ -111,6 +111,7 @@ class FakeSecretService final : public store::SecretService {
   Result<std::vector<store::Change>> ChangesSince(uint64_t sequence, size_t limit) override;
   Result<size_t> PurgeExpired() override;
   void Upkeep() override {}
+  int change_fd() const override { return -1; }
   Health GetHealth() override;
   Result<store::AuditReport> ReadAudit(const store::Caller&, const store::AuditTrail::Visitor&,
                                        const std::string&) override;

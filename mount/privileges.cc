@@ -1,0 +1,141 @@
+#include "mount/privileges.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <pwd.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <memory>
+#include <string_view>
+
+#include "crypto/base/unique_fd.h"
+
+namespace secretfs::mount {
+namespace {
+
+constexpr ProcessUser kNobody{.uid = 65534, .gid = 65534};
+// Secret memory is locked memory; without CAP_IPC_LOCK the limit counts.
+constexpr rlim_t kLockedBytesMax = rlim_t{256} << 20;
+
+bool ParseId(std::string_view text, uint32_t& id) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+  return error == std::errc() && end == text.data() + text.size() && !text.empty();
+}
+
+void RaiseLockedMemoryLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0) return;
+  if (limit.rlim_max != RLIM_INFINITY && limit.rlim_max < kLockedBytesMax) {
+    const rlimit raised{kLockedBytesMax, kLockedBytesMax};
+    if (setrlimit(RLIMIT_MEMLOCK, &raised) == 0) return;
+  }
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_MEMLOCK, &limit);
+}
+
+// While it is still root's to do: so that no program gets them back.
+void DropBoundingSet() {
+  for (unsigned long capability = 0; capability <= 63; ++capability) {
+    prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
+  }
+}
+
+Status DropCapabilities() {
+  prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  const std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> none{};
+  if (syscall(SYS_capset, &header, none.data()) != 0) {
+    return FailErrno(Code::kUnavailable, "give up capabilities", errno);
+  }
+  return {};
+}
+
+// Of what is in `directory`, without what is in directories in it.
+Status GiveEntriesTo(const ProcessUser& user, int directory, const std::string& path) {
+  const UniqueFd again(openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const std::unique_ptr<DIR, int (*)(DIR*)> entries(fdopendir(dup(again.get())), closedir);
+  if (entries == nullptr) return FailErrno(Code::kUnavailable, path, errno);
+  while (const dirent* entry = readdir(entries.get())) {
+    const std::string_view name = entry->d_name;
+    if (name == "." || name == "..") continue;
+    if (fchownat(directory, entry->d_name, user.uid, user.gid, AT_SYMLINK_NOFOLLOW) != 0) {
+      return FailErrno(Code::kPermissionDenied, path + "/" + entry->d_name + ": give it away",
+                       errno);
+    }
+  }
+  return {};
+}
+
+// The directory itself last: if this is interrupted, it is done again.
+Status GiveDirectoryTo(const ProcessUser& user, const std::string& path, bool with_audit) {
+  const UniqueFd directory(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!directory.valid()) return {};  // Who opens the store says what is wrong with it.
+  struct stat info{};
+  if (fstat(directory.get(), &info) != 0) return FailErrno(Code::kUnavailable, path, errno);
+  if (info.st_uid == user.uid && info.st_gid == user.gid) return {};
+  if (with_audit) TRY(GiveDirectoryTo(user, path + "/audit", false));
+  TRY(GiveEntriesTo(user, directory.get(), path));
+  if (fchown(directory.get(), user.uid, user.gid) != 0) {
+    return FailErrno(Code::kPermissionDenied, path + ": give it away", errno);
+  }
+  return {};
+}
+
+}  // namespace
+
+std::optional<ProcessUser> FindUser(const std::string& name) {
+  const size_t colon = name.find(':');
+  ProcessUser user;
+  if (colon != std::string::npos && ParseId(std::string_view(name).substr(0, colon), user.uid) &&
+      ParseId(std::string_view(name).substr(colon + 1), user.gid)) {
+    return user;
+  }
+  std::array<char, 4096> text{};
+  passwd entry{};
+  passwd* found = nullptr;
+  if (getpwnam_r(name.c_str(), &entry, text.data(), text.size(), &found) != 0 || found == nullptr) {
+    return std::nullopt;
+  }
+  return ProcessUser{.uid = entry.pw_uid, .gid = entry.pw_gid};
+}
+
+Status BecomeUser(const std::optional<ProcessUser>& user) {
+  RaiseLockedMemoryLimit();
+  if (geteuid() == 0) {
+    DropBoundingSet();
+    if (user && (setgroups(0, nullptr) != 0 || setresgid(user->gid, user->gid, user->gid) != 0)) {
+      return FailErrno(Code::kUnavailable, "give up root's groups", errno);
+    }
+    if (user && setresuid(user->uid, user->uid, user->uid) != 0) {
+      return FailErrno(Code::kUnavailable, "become another user", errno);
+    }
+    TRY(DropCapabilities());
+  }
+  // A change of user makes a process dumpable by the system's setting.
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) {
+    return FailErrno(Code::kUnavailable, "give up privileges", errno);
+  }
+  return {};
+}
+
+Status BecomeNobody() {
+  return BecomeUser(kNobody);
+}
+
+Status GiveStoreTo(const ProcessUser& user, const std::string& store,
+                   const std::string& audit_directory) {
+  TRY(GiveDirectoryTo(user, store, true));
+  if (audit_directory.empty()) return {};
+  return GiveDirectoryTo(user, audit_directory, false);
+}
+
+}  // namespace secretfs::mount
