@@ -215,6 +215,7 @@ Status Serve(const DaemonOptions& options, KeeperLink& link, DaemonDescriptors d
   TRY(link.Await(KeeperWord::kOpen));
   TRY_ASSIGN(const auto root_key, ObtainRootKey(options, random));
   TRY(BecomeUser(options.user));
+  TRY(CheckReach(config.store));
   TRY_ASSIGN(auto service, OpenService(options, *root_key, clock, random));
   TRY(link.Send(KeeperWord::kOpened));
   TRY_ASSIGN(KeeperMessage mounted, link.Await(KeeperWord::kServe));

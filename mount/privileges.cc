@@ -127,6 +127,19 @@ Status BecomeUser(const std::optional<ProcessUser>& user) {
   return {};
 }
 
+Status CheckReach(const std::string& path) {
+  for (size_t slash = path.find('/', 1); slash != std::string::npos;
+       slash = path.find('/', slash + 1)) {
+    const std::string directory = path.substr(0, slash);
+    if (access(directory.c_str(), X_OK) == 0 || errno != EACCES) continue;
+    return Fail(Code::kPermissionDenied, path + ": the daemon's user, uid " +
+                                             std::to_string(getuid()) + ", may not pass through " +
+                                             directory + "; run: chmod o+x " + directory +
+                                             ", or set `user` in [mount] of the config");
+  }
+  return {};
+}
+
 Status BecomeNobody() {
   return BecomeUser(kNobody);
 }

@@ -22,6 +22,9 @@ std::optional<ProcessUser> FindUser(const std::string& name);
 // back through set-user-ID programs (no_new_privs). For a process that is not root, the last two
 // alone. Errors: kUnavailable.
 Status BecomeUser(const std::optional<ProcessUser>& user);
+// Whether this process can reach `path` (absolute): a directory on the way that is closed to it is
+// named, with what to do. Errors: kPermissionDenied.
+Status CheckReach(const std::string& path);
 // BecomeUser() for the uid and gid 65534 if this process is root.
 Status BecomeNobody();
 

@@ -219,6 +219,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
     root = tempfile.mkdtemp(prefix="secretfs-bench-")
+    os.chmod(root, 0o711)  # The daemon's user has to reach its store.
     mounts = []
     try:
         if options.scale:
