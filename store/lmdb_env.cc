@@ -21,6 +21,7 @@
 #include "crypto/base/mutex.h"
 #include "crypto/base/unique_fd.h"
 #include "store/fault_guard.h"
+#include "store/lmdb_pages.h"
 
 namespace secretfs::store {
 namespace {
@@ -32,6 +33,9 @@ constexpr unsigned kReadersMax = 512;
 constexpr size_t kResidentFileBytesMax = size_t{36} << 20;
 // More than any record or envelope has.
 constexpr size_t kRecordBytesMax = size_t{16} << 20;
+
+// What store/lmdb_pages.h knows of the file.
+static_assert(MDB_VERSION_MAJOR == 0 && MDB_VERSION_MINOR == 9);
 
 MDB_txn* AsTxn(void* txn) {
   return static_cast<MDB_txn*>(txn);
@@ -185,7 +189,8 @@ Status OpenLock(const std::string& directory, Env::Mode mode, UniqueFd& lock) {
 
 // Where the file is mapped: mdb_env_info() tells it only for MDB_FIXEDMAP. Found by path, since on
 // some file systems the device number here is not that of stat(). Null if it is not found; then
-// nothing is given back, and InsideFile() has only the size to go by.
+// nothing is given back, InsideFile() has only the size to go by, and no page is checked before a
+// write.
 const uint8_t* FindMap(const std::string& path) {
   std::unique_ptr<char, decltype(&std::free)> real(realpath(path.c_str(), nullptr), std::free);
   std::unique_ptr<std::FILE, int (*)(std::FILE*)> maps(std::fopen("/proc/self/maps", "re"),
@@ -222,6 +227,7 @@ Result<std::unique_ptr<Env>> Env::Open(const std::string& directory, Mode mode) 
                 directory + ": there is a store already; choose another directory");
   }
   if (mdb_env_create(&impl->env) != 0) return Fail(Code::kUnavailable, "LMDB: out of memory");
+  CHECK(mdb_env_get_maxkeysize(impl->env) == kLmdbKeyBytesMax);
   mdb_env_set_assert(impl->env, OnAssertion);
   mdb_env_set_mapsize(impl->env, kMapBytes);
   mdb_env_set_maxdbs(impl->env, kTableCount);
@@ -367,13 +373,26 @@ Status ReadTxn::Scan(Table table, ByteSpan from, const Visitor& visit) const {
   }
 }
 
+WriteTxn::WriteTxn(Env& env, void* lmdb_txn) : reader_(env, lmdb_txn) {
+  const Env::Impl& impl = *env.impl_;
+  if (impl.map == nullptr) return;
+  pages_ = std::make_unique<LmdbSnapshot>(ByteSpan(impl.map, kMapBytes), impl.page_bytes,
+                                          reader_.txn_id());
+}
+
 Result<std::unique_ptr<WriteTxn>> WriteTxn::Begin(Env& env) {
   const std::string& directory = env.directory();
   if (env.impl_->damaged) return FailLmdb(MDB_CORRUPTED, directory, "write");
   MDB_txn* txn = nullptr;
   int code = Guarded([&] { return mdb_txn_begin(env.impl_->env, nullptr, 0, &txn); });
+  // After a fault LMDB's writer lock is still held: nobody may wait for it.
+  if (code == MDB_CORRUPTED) env.impl_->damaged = true;
   if (code != 0) return FailLmdb(code, directory, "write");
-  return std::unique_ptr<WriteTxn>(new WriteTxn(env, txn));
+  std::unique_ptr<WriteTxn> write(new WriteTxn(env, txn));
+  // The transaction that this one waited for may have met damage.
+  if (env.impl_->damaged) return FailLmdb(MDB_CORRUPTED, directory, "write");
+  if (write->pages_) TRY(write->CheckPages(write->pages_->Open(), "write"));
+  return write;
 }
 
 WriteTxn::~WriteTxn() {
@@ -393,7 +412,15 @@ Status WriteTxn::Check(int code, const char* what) {
   return FailLmdb(code, reader_.env_.directory(), what);
 }
 
+Status WriteTxn::CheckPages(const Status& checked, const char* what) {
+  if (checked) return {};
+  reader_.env_.impl_->damaged = true;
+  return FailLmdb(MDB_CORRUPTED, reader_.env_.directory(),
+                  (std::string(what) + ": " + checked.error().message).c_str());
+}
+
 Status WriteTxn::Put(Table table, ByteSpan key, ByteSpan value) {
+  if (pages_) TRY(CheckPages(pages_->CheckPut(TableName(table), key), TableName(table)));
   MDB_val key_value = AsValue(key);
   MDB_val data = AsValue(value);
   return Check(Guarded([&] {
@@ -404,6 +431,7 @@ Status WriteTxn::Put(Table table, ByteSpan key, ByteSpan value) {
 }
 
 Result<bool> WriteTxn::Delete(Table table, ByteSpan key) {
+  if (pages_) TRY(CheckPages(pages_->CheckDelete(TableName(table), key), TableName(table)));
   MDB_val key_value = AsValue(key);
   int code = Guarded([&] {
     return mdb_del(AsTxn(reader_.txn_), reader_.env_.impl_->dbi(table), &key_value, nullptr);
