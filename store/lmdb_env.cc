@@ -209,6 +209,20 @@ const uint8_t* FindMap(const std::string& path) {
   return nullptr;
 }
 
+// LMDB takes the page size as the file gives it.
+Status CheckSize(MDB_env* env, size_t file_bytes, const std::string& directory) {
+  MDB_envinfo info{};
+  MDB_stat page{};
+  mdb_env_info(env, &info);
+  mdb_env_stat(env, &page);
+  if (!LmdbPageSizeIsValid(page.ms_psize)) return FailLmdb(MDB_CORRUPTED, directory, "open");
+  if (file_bytes / page.ms_psize >= info.me_last_pgno + 1) return {};
+  return Fail(Code::kCorrupt,
+              "store " + directory +
+                  ": data.mdb is shorter than it was when last written (truncated); "
+                  "restore the store from a backup");
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Env>> Env::Open(const std::string& directory, Mode mode) {
@@ -238,19 +252,12 @@ Result<std::unique_ptr<Env>> Env::Open(const std::string& directory, Mode mode) 
     if (code == EACCES) return FailErrno(Code::kPermissionDenied, directory + "/data.mdb", code);
     return FailLmdb(code, directory, "open");
   }
-  MDB_envinfo info{};
   MDB_stat page{};
-  mdb_env_info(impl->env, &info);
   mdb_env_stat(impl->env, &page);
+  impl->page_bytes = page.ms_psize;
+  if (exists) TRY(CheckSize(impl->env, static_cast<size_t>(data.st_size), directory));
   impl->map = FindMap(directory + "/data.mdb");
   impl->statm = UniqueFd(open("/proc/self/statm", O_RDONLY | O_CLOEXEC));
-  impl->page_bytes = page.ms_psize;
-  if (exists && static_cast<size_t>(data.st_size) / page.ms_psize < info.me_last_pgno + 1) {
-    return Fail(Code::kCorrupt,
-                "store " + directory +
-                    ": data.mdb is shorter than it was when last written (truncated); "
-                    "restore the store from a backup");
-  }
 
   MDB_txn* txn = nullptr;
   code = Guarded([&] {

@@ -38,10 +38,10 @@ const char* TableName(Table table);
 // MDB_NORDAHEAD, full sync, no WRITEMAP, a sparse 64 GiB map that is never resized.
 //
 // LMDB trusts its file: a damaged page makes it read outside the map or fail an assertion. Every
-// call into it therefore runs under a fault guard that turns SIGSEGV, SIGBUS and failed assertions
-// into kCorrupt; and values that do not lie wholly inside the file are refused. What it would
-// damage its own heap with while it writes is found before (store/lmdb_pages.h). After damage was
-// met in a write transaction, no other one begins. Thread-safe.
+// call into it therefore runs under a fault guard that turns SIGSEGV, SIGBUS, SIGFPE and failed
+// assertions into kCorrupt; and values that do not lie wholly inside the file are refused. What it
+// would damage its own heap with while it writes is found before (store/lmdb_pages.h). After damage
+// was met in a write transaction, no other one begins. Thread-safe.
 class Env {
  public:
   enum class Mode : uint8_t { kCreate, kOpen };

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstring>
 
+#include "crypto/base/check.h"
 #include "store/fault_guard.h"
 
 namespace secretfs::store {
@@ -238,8 +239,12 @@ size_t Search(LmdbTree tree, const Page& page, ByteSpan key) {
 
 }  // namespace
 
+bool LmdbPageSizeIsValid(size_t page_bytes) {
+  return std::has_single_bit(page_bytes) && page_bytes >= kMetaEnd && page_bytes <= kPageBytesMax;
+}
+
 Status CheckLmdbPage(ByteSpan page, const LmdbPageRules& rules) {
-  if (page.size() > kPageBytesMax) return Unsound(rules.number, "is larger than LMDB allows");
+  CHECK(LmdbPageSizeIsValid(page.size()));
   const Page view(page);
   TRY(CheckHeader(view, page.size(), rules));
   TRY(CheckPlacesOfNodes(view, page.size(), rules));
@@ -259,10 +264,7 @@ Status LmdbSnapshot::Open() {
 Status LmdbSnapshot::OpenMeta() {
   const uint64_t number = (txn_id_ - 1) % 2;
   std::array<uint8_t, kMetaEnd> meta{};
-  if (!std::has_single_bit(page_bytes_) || page_bytes_ < meta.size() ||
-      page_bytes_ > kPageBytesMax) {
-    return Unsound(number, "has a wrong page size");
-  }
+  if (!LmdbPageSizeIsValid(page_bytes_)) return Unsound(number, "has a wrong page size");
   if (!FaultGuard::Run(
           [&] { std::memcpy(meta.data(), map_.data() + number * page_bytes_, meta.size()); })) {
     return Unsound(number, "cannot be read");
@@ -312,7 +314,7 @@ Status LmdbSnapshot::OpenFreeList() {
 Status LmdbSnapshot::AddFreePages(const Tree& tree, ByteSpan page, size_t index) {
   const Node node = Page(page).node(index);
   ByteSpan list = node.data;
-  Bytes overflow;
+  Copy overflow;
   if ((node.flags & kBigData) != 0) {
     const uint64_t first = Load<uint64_t>(node.data, 0);
     TRY(CheckOverflow(tree, first, node.data_bytes));
@@ -359,11 +361,11 @@ Status LmdbSnapshot::CheckDelete(std::string_view table, ByteSpan key) {
   return CheckPath(found->second, key, std::min(found->second.deletions, kReachMax));
 }
 
-Result<Bytes> LmdbSnapshot::ReadPages(uint64_t number, uint64_t count) const {
+Result<LmdbSnapshot::Copy> LmdbSnapshot::ReadPages(uint64_t number, uint64_t count) const {
   if (!InFile(number, count, last_page_)) return Unsound(number, "is not in the file");
-  Bytes copy(count * page_bytes_);
+  Copy copy{std::make_unique_for_overwrite<uint8_t[]>(count * page_bytes_), count * page_bytes_};
   if (!FaultGuard::Run(
-          [&] { std::memcpy(copy.data(), map_.data() + number * page_bytes_, copy.size()); })) {
+          [&] { std::memcpy(copy.bytes.get(), map_.data() + number * page_bytes_, copy.size); })) {
     return Unsound(number, "cannot be read");
   }
   return copy;
@@ -373,9 +375,9 @@ bool LmdbSnapshot::IsFree(uint64_t number) const {
   return number < free_pages_.size() && free_pages_[number];
 }
 
-Result<Bytes> LmdbSnapshot::LoadPage(const Tree& tree, const Place& place) {
+Result<LmdbSnapshot::Copy> LmdbSnapshot::LoadPage(const Tree& tree, const Place& place) {
   if (IsFree(place.number)) return Unsound(place.number, "is in use and listed as free");
-  TRY_ASSIGN(Bytes bytes, ReadPages(place.number, 1));
+  TRY_ASSIGN(Copy bytes, ReadPages(place.number, 1));
   const uint32_t role = tree.id << 8 | place.level;
   auto [known, fresh] = roles_.try_emplace(place.number, role);
   if (known->second != role) return Unsound(place.number, "is in use twice");
@@ -416,7 +418,7 @@ Status LmdbSnapshot::Walk(const Tree& tree, const VisitRecord& visit) {
   while (!waiting.empty()) {
     const Place place = std::move(waiting.back());
     waiting.pop_back();
-    TRY_ASSIGN(Bytes page, LoadPage(tree, place));
+    TRY_ASSIGN(Copy page, LoadPage(tree, place));
     for (size_t i = 0; i < Page(page).keys(); ++i) {
       if (place.level > 1) {
         waiting.push_back(Child(place, page, i));
@@ -428,23 +430,36 @@ Status LmdbSnapshot::Walk(const Tree& tree, const VisitRecord& visit) {
   return {};
 }
 
-Status LmdbSnapshot::CheckPath(const Tree& tree, ByteSpan key, size_t reach) {
+Status LmdbSnapshot::CheckPath(Tree& tree, ByteSpan key, size_t reach) {
   if (tree.depth == 0) return {};
+  if (tree.leaf && tree.leaf_reach >= reach &&
+      (!tree.leaf->lower || Compare(tree.kind, key, *tree.leaf->lower) >= 0) &&
+      (!tree.leaf->upper || Compare(tree.kind, key, *tree.leaf->upper) < 0)) {
+    TRY_ASSIGN(Copy leaf, LoadPage(tree, *tree.leaf));
+    return CheckRecord(tree, leaf, key);
+  }
   Row row;
   row.places.push_back({tree.root, tree.depth, {}, {}});
   for (;;) {
     for (const Place& place : row.places) {
-      TRY_ASSIGN(Bytes page, LoadPage(tree, place));
+      TRY_ASSIGN(Copy page, LoadPage(tree, place));
       if (reach > 0 && place.level > 1) TRY(CheckLowest(tree, Child(place, page, 0)));
       row.pages.push_back(std::move(page));
     }
     if (row.places[row.middle].level == 1) break;
     row = Descend(tree, row, key, reach);
   }
-  const Page leaf(row.pages[row.middle]);
-  const size_t index = Search(tree.kind, leaf, key);
-  if (index == leaf.keys()) return {};
-  const Node node = leaf.node(index);
+  tree.leaf = std::move(row.places[row.middle]);
+  tree.leaf_reach = reach;
+  return CheckRecord(tree, row.pages[row.middle], key);
+}
+
+// The overflow pages of the record that is replaced or deleted.
+Status LmdbSnapshot::CheckRecord(const Tree& tree, ByteSpan leaf, ByteSpan key) {
+  const Page page(leaf);
+  const size_t index = Search(tree.kind, page, key);
+  if (index == page.keys()) return {};
+  const Node node = page.node(index);
   if ((node.flags & kBigData) == 0 || Compare(tree.kind, node.key, key) != 0) return {};
   return CheckOverflow(tree, Load<uint64_t>(node.data, 0), node.data_bytes);
 }
@@ -452,7 +467,7 @@ Status LmdbSnapshot::CheckPath(const Tree& tree, ByteSpan key, size_t reach) {
 // When LMDB moves the first child of a branch, it takes the lowest key below it along.
 Status LmdbSnapshot::CheckLowest(const Tree& tree, Place place) {
   for (;;) {
-    TRY_ASSIGN(Bytes page, LoadPage(tree, place));
+    TRY_ASSIGN(Copy page, LoadPage(tree, place));
     if (place.level == 1) return {};
     place = Child(place, page, 0);
   }
@@ -481,7 +496,7 @@ LmdbSnapshot::Row LmdbSnapshot::Descend(const Tree& tree, const Row& row, ByteSp
 // LMDB frees as many pages as the first one says. These may be more than the record needs: LMDB
 // leaves it so when one transaction writes a large record and then a smaller one in its place.
 Status LmdbSnapshot::CheckOverflow(const Tree& tree, uint64_t number, uint64_t size_bytes) {
-  TRY_ASSIGN(Bytes bytes, ReadPages(number, 1));
+  TRY_ASSIGN(Copy bytes, ReadPages(number, 1));
   const Page page(bytes);
   const uint64_t count = page.overflow_pages();
   if (page.number() != number || page.flags() != kOverflowPage ||

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,6 +25,8 @@ namespace secretfs::store {
 
 // MDB_MAXKEYSIZE, as every distribution builds it.
 inline constexpr int kLmdbKeyBytesMax = 511;
+
+bool LmdbPageSizeIsValid(size_t page_bytes);
 
 enum class LmdbTree : uint8_t {
   kFree,       // Lists of free pages by the transaction that freed them.
@@ -64,13 +67,6 @@ class LmdbSnapshot {
   Status CheckDelete(std::string_view table, ByteSpan key);
 
  private:
-  struct Tree {
-    LmdbTree kind = LmdbTree::kTable;
-    uint32_t id = 0;
-    uint64_t root = 0;
-    uint16_t depth = 0;
-    size_t deletions = 0;  // In this transaction.
-  };
   // A page's place in its tree. The keys below it are >= `lower` and < `upper`, where there are
   // such bounds. `level` is 1 for a leaf.
   struct Place {
@@ -79,10 +75,27 @@ class LmdbSnapshot {
     std::optional<Bytes> lower;
     std::optional<Bytes> upper;
   };
+  struct Tree {
+    LmdbTree kind = LmdbTree::kTable;
+    uint32_t id = 0;
+    uint64_t root = 0;
+    uint16_t depth = 0;
+    size_t deletions = 0;  // In this transaction.
+    // The last leaf that a path led to, and how far its neighbours were checked: most writes of a
+    // transaction lie close together.
+    std::optional<Place> leaf;
+    size_t leaf_reach = 0;
+  };
+  // A vector would clear what is overwritten at once.
+  struct Copy {
+    std::unique_ptr<uint8_t[]> bytes;
+    size_t size = 0;
+    operator ByteSpan() const { return {bytes.get(), size}; }
+  };
   // Pages next to each other on one level; `middle` is the one on the way to the key.
   struct Row {
     std::vector<Place> places;
-    std::vector<Bytes> pages;
+    std::vector<Copy> pages;
     size_t middle = 0;
   };
   using VisitRecord = std::function<Status(ByteSpan page, size_t index)>;
@@ -91,10 +104,11 @@ class LmdbSnapshot {
   Status OpenFreeList();
   Status OpenDirectory();
   Result<Tree> ReadTree(ByteSpan db, LmdbTree kind);
-  Result<Bytes> ReadPages(uint64_t number, uint64_t count) const;
-  Result<Bytes> LoadPage(const Tree& tree, const Place& place);
+  Result<Copy> ReadPages(uint64_t number, uint64_t count) const;
+  Result<Copy> LoadPage(const Tree& tree, const Place& place);
   Status Walk(const Tree& tree, const VisitRecord& visit);
-  Status CheckPath(const Tree& tree, ByteSpan key, size_t reach);
+  Status CheckPath(Tree& tree, ByteSpan key, size_t reach);
+  Status CheckRecord(const Tree& tree, ByteSpan leaf, ByteSpan key);
   Status CheckLowest(const Tree& tree, Place place);
   static Row Descend(const Tree& tree, const Row& row, ByteSpan key, size_t reach);
   static Place Child(const Place& parent, ByteSpan page, size_t index);

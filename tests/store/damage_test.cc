@@ -179,6 +179,23 @@ TEST_F(DamageTest, AnOlderPageInPlaceOfATablesRootIsRefused) {
   EXPECT_GT(damaged, 0);
 }
 
+// LMDB divides by it.
+TEST_F(DamageTest, AWrongPageSizeIsAnError) {
+  constexpr size_t kPageSizeAt = 40;
+  for (int second_byte : {0x00, 0x01, 0x08, 0x11, 0x20, 0xff}) {
+    for (size_t meta : {0, 4096}) {
+      WriteByte(meta + kPageSizeAt + 1, static_cast<char>(second_byte));
+    }
+    EXPECT_GT(WriteAll(), 0) << second_byte;
+    RestoreAll();
+    // The newest meta page alone.
+    WriteByte(4096 + kPageSizeAt + 1, static_cast<char>(second_byte));
+    WriteAll();
+    RestoreAll();
+  }
+  EXPECT_EQ(WriteAll(), 0);
+}
+
 TEST_F(DamageTest, ATruncatedFileIsAnError) {
   for (size_t size = 0; size < original_.size(); size += 4096 * 3 + 17) {
     std::filesystem::resize_file(store_.data_file(), size);
