@@ -15,7 +15,6 @@
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 
 #include "crypto/base/check.h"
 #include "crypto/base/mutex.h"
@@ -341,7 +340,7 @@ Result<std::optional<Bytes>> ReadTxn::Get(Table table, ByteSpan key) const {
   if (code != 0) return FailLmdb(code, impl.directory, TableName(table));
   std::optional<Bytes> copy(std::in_place, value.mv_size);
   code = Guarded([&] {
-    std::memcpy(copy->data(), value.mv_data, value.mv_size);
+    std::copy_n(static_cast<const uint8_t*>(value.mv_data), value.mv_size, copy->data());
     return 0;
   });
   if (code != 0) return FailLmdb(code, impl.directory, TableName(table));
@@ -369,8 +368,8 @@ Status ReadTxn::Scan(Table table, ByteSpan from, const Visitor& visit) const {
     key_copy.resize(key.mv_size);
     value_copy.resize(value.mv_size);
     code = Guarded([&] {
-      std::memcpy(key_copy.data(), key.mv_data, key.mv_size);
-      std::memcpy(value_copy.data(), value.mv_data, value.mv_size);
+      std::copy_n(static_cast<const uint8_t*>(key.mv_data), key.mv_size, key_copy.data());
+      std::copy_n(static_cast<const uint8_t*>(value.mv_data), value.mv_size, value_copy.data());
       return 0;
     });
     if (code != 0) return FailLmdb(code, impl.directory, TableName(table));

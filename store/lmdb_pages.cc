@@ -127,7 +127,8 @@ int Compare(LmdbTree tree, ByteSpan a, ByteSpan b) {
     uint64_t right = Load<uint64_t>(b, 0);
     return left < right ? -1 : left > right;
   }
-  int difference = std::memcmp(a.data(), b.data(), std::min(a.size(), b.size()));
+  const size_t common = std::min(a.size(), b.size());
+  const int difference = common == 0 ? 0 : std::memcmp(a.data(), b.data(), common);
   if (difference != 0) return difference;
   return a.size() < b.size() ? -1 : a.size() > b.size();
 }
