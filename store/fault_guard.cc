@@ -7,7 +7,7 @@
 namespace secretfs::store {
 namespace {
 
-constexpr std::array kSignals = {SIGSEGV, SIGBUS};
+constexpr std::array kSignals = {SIGSEGV, SIGBUS, SIGFPE};
 std::array<struct sigaction, kSignals.size()> previous_actions;
 
 void OnFault(int signal, siginfo_t*, void*) {

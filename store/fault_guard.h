@@ -7,9 +7,9 @@ namespace secretfs::store {
 // Runs C code that reads memory-mapped files, and comes back when it faults.
 //
 // A shared mapping turns a bad disk block or a truncated file into SIGBUS, and a damaged LMDB page
-// into SIGSEGV or a failed assertion. Inside Run() these end the call instead of the process. The
-// guarded code must hold no C++ object with a destructor and take no lock, since it is left by
-// siglongjmp().
+// into SIGSEGV, SIGFPE (a page size of 0) or a failed assertion. Inside Run() these end the call
+// instead of the process. The guarded code must hold no C++ object with a destructor and take no
+// lock, since it is left by siglongjmp().
 class FaultGuard {
  public:
   // Installs the signal handlers, once; faults outside a guard go on to whatever handler was there.

@@ -15,12 +15,12 @@
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 
 #include "crypto/base/check.h"
 #include "crypto/base/mutex.h"
 #include "crypto/base/unique_fd.h"
 #include "store/fault_guard.h"
+#include "store/lmdb_pages.h"
 
 namespace secretfs::store {
 namespace {
@@ -32,6 +32,9 @@ constexpr unsigned kReadersMax = 512;
 constexpr size_t kResidentFileBytesMax = size_t{36} << 20;
 // More than any record or envelope has.
 constexpr size_t kRecordBytesMax = size_t{16} << 20;
+
+// What store/lmdb_pages.h knows of the file.
+static_assert(MDB_VERSION_MAJOR == 0 && MDB_VERSION_MINOR == 9);
 
 MDB_txn* AsTxn(void* txn) {
   return static_cast<MDB_txn*>(txn);
@@ -185,7 +188,8 @@ Status OpenLock(const std::string& directory, Env::Mode mode, UniqueFd& lock) {
 
 // Where the file is mapped: mdb_env_info() tells it only for MDB_FIXEDMAP. Found by path, since on
 // some file systems the device number here is not that of stat(). Null if it is not found; then
-// nothing is given back, and InsideFile() has only the size to go by.
+// nothing is given back, InsideFile() has only the size to go by, and no page is checked before a
+// write.
 const uint8_t* FindMap(const std::string& path) {
   std::unique_ptr<char, decltype(&std::free)> real(realpath(path.c_str(), nullptr), std::free);
   std::unique_ptr<std::FILE, int (*)(std::FILE*)> maps(std::fopen("/proc/self/maps", "re"),
@@ -202,6 +206,20 @@ const uint8_t* FindMap(const std::string& path) {
     }
   }
   return nullptr;
+}
+
+// LMDB takes the page size as the file gives it.
+Status CheckSize(MDB_env* env, size_t file_bytes, const std::string& directory) {
+  MDB_envinfo info{};
+  MDB_stat page{};
+  mdb_env_info(env, &info);
+  mdb_env_stat(env, &page);
+  if (!LmdbPageSizeIsValid(page.ms_psize)) return FailLmdb(MDB_CORRUPTED, directory, "open");
+  if (file_bytes / page.ms_psize >= info.me_last_pgno + 1) return {};
+  return Fail(Code::kCorrupt,
+              "store " + directory +
+                  ": data.mdb is shorter than it was when last written (truncated); "
+                  "restore the store from a backup");
 }
 
 }  // namespace
@@ -222,6 +240,7 @@ Result<std::unique_ptr<Env>> Env::Open(const std::string& directory, Mode mode) 
                 directory + ": there is a store already; choose another directory");
   }
   if (mdb_env_create(&impl->env) != 0) return Fail(Code::kUnavailable, "LMDB: out of memory");
+  CHECK(mdb_env_get_maxkeysize(impl->env) == kLmdbKeyBytesMax);
   mdb_env_set_assert(impl->env, OnAssertion);
   mdb_env_set_mapsize(impl->env, kMapBytes);
   mdb_env_set_maxdbs(impl->env, kTableCount);
@@ -232,19 +251,12 @@ Result<std::unique_ptr<Env>> Env::Open(const std::string& directory, Mode mode) 
     if (code == EACCES) return FailErrno(Code::kPermissionDenied, directory + "/data.mdb", code);
     return FailLmdb(code, directory, "open");
   }
-  MDB_envinfo info{};
   MDB_stat page{};
-  mdb_env_info(impl->env, &info);
   mdb_env_stat(impl->env, &page);
+  impl->page_bytes = page.ms_psize;
+  if (exists) TRY(CheckSize(impl->env, static_cast<size_t>(data.st_size), directory));
   impl->map = FindMap(directory + "/data.mdb");
   impl->statm = UniqueFd(open("/proc/self/statm", O_RDONLY | O_CLOEXEC));
-  impl->page_bytes = page.ms_psize;
-  if (exists && static_cast<size_t>(data.st_size) / page.ms_psize < info.me_last_pgno + 1) {
-    return Fail(Code::kCorrupt,
-                "store " + directory +
-                    ": data.mdb is shorter than it was when last written (truncated); "
-                    "restore the store from a backup");
-  }
 
   MDB_txn* txn = nullptr;
   code = Guarded([&] {
@@ -328,7 +340,7 @@ Result<std::optional<Bytes>> ReadTxn::Get(Table table, ByteSpan key) const {
   if (code != 0) return FailLmdb(code, impl.directory, TableName(table));
   std::optional<Bytes> copy(std::in_place, value.mv_size);
   code = Guarded([&] {
-    std::memcpy(copy->data(), value.mv_data, value.mv_size);
+    std::copy_n(static_cast<const uint8_t*>(value.mv_data), value.mv_size, copy->data());
     return 0;
   });
   if (code != 0) return FailLmdb(code, impl.directory, TableName(table));
@@ -356,8 +368,8 @@ Status ReadTxn::Scan(Table table, ByteSpan from, const Visitor& visit) const {
     key_copy.resize(key.mv_size);
     value_copy.resize(value.mv_size);
     code = Guarded([&] {
-      std::memcpy(key_copy.data(), key.mv_data, key.mv_size);
-      std::memcpy(value_copy.data(), value.mv_data, value.mv_size);
+      std::copy_n(static_cast<const uint8_t*>(key.mv_data), key.mv_size, key_copy.data());
+      std::copy_n(static_cast<const uint8_t*>(value.mv_data), value.mv_size, value_copy.data());
       return 0;
     });
     if (code != 0) return FailLmdb(code, impl.directory, TableName(table));
@@ -367,13 +379,26 @@ Status ReadTxn::Scan(Table table, ByteSpan from, const Visitor& visit) const {
   }
 }
 
+WriteTxn::WriteTxn(Env& env, void* lmdb_txn) : reader_(env, lmdb_txn) {
+  const Env::Impl& impl = *env.impl_;
+  if (impl.map == nullptr) return;
+  pages_ = std::make_unique<LmdbSnapshot>(ByteSpan(impl.map, kMapBytes), impl.page_bytes,
+                                          reader_.txn_id());
+}
+
 Result<std::unique_ptr<WriteTxn>> WriteTxn::Begin(Env& env) {
   const std::string& directory = env.directory();
   if (env.impl_->damaged) return FailLmdb(MDB_CORRUPTED, directory, "write");
   MDB_txn* txn = nullptr;
   int code = Guarded([&] { return mdb_txn_begin(env.impl_->env, nullptr, 0, &txn); });
+  // After a fault LMDB's writer lock is still held: nobody may wait for it.
+  if (code == MDB_CORRUPTED) env.impl_->damaged = true;
   if (code != 0) return FailLmdb(code, directory, "write");
-  return std::unique_ptr<WriteTxn>(new WriteTxn(env, txn));
+  std::unique_ptr<WriteTxn> write(new WriteTxn(env, txn));
+  // The transaction that this one waited for may have met damage.
+  if (env.impl_->damaged) return FailLmdb(MDB_CORRUPTED, directory, "write");
+  if (write->pages_) TRY(write->CheckPages(write->pages_->Open(), "write"));
+  return write;
 }
 
 WriteTxn::~WriteTxn() {
@@ -393,7 +418,15 @@ Status WriteTxn::Check(int code, const char* what) {
   return FailLmdb(code, reader_.env_.directory(), what);
 }
 
+Status WriteTxn::CheckPages(const Status& checked, const char* what) {
+  if (checked) return {};
+  reader_.env_.impl_->damaged = true;
+  return FailLmdb(MDB_CORRUPTED, reader_.env_.directory(),
+                  (std::string(what) + ": " + checked.error().message).c_str());
+}
+
 Status WriteTxn::Put(Table table, ByteSpan key, ByteSpan value) {
+  if (pages_) TRY(CheckPages(pages_->CheckPut(TableName(table), key), TableName(table)));
   MDB_val key_value = AsValue(key);
   MDB_val data = AsValue(value);
   return Check(Guarded([&] {
@@ -404,6 +437,7 @@ Status WriteTxn::Put(Table table, ByteSpan key, ByteSpan value) {
 }
 
 Result<bool> WriteTxn::Delete(Table table, ByteSpan key) {
+  if (pages_) TRY(CheckPages(pages_->CheckDelete(TableName(table), key), TableName(table)));
   MDB_val key_value = AsValue(key);
   int code = Guarded([&] {
     return mdb_del(AsTxn(reader_.txn_), reader_.env_.impl_->dbi(table), &key_value, nullptr);

@@ -11,6 +11,8 @@
 
 namespace secretfs::store {
 
+class LmdbSnapshot;
+
 // The tables of the store, each an LMDB database of its own. Keys: store/FORMAT.md.
 enum class Table : uint8_t {
   kMeta,
@@ -36,9 +38,10 @@ const char* TableName(Table table);
 // MDB_NORDAHEAD, full sync, no WRITEMAP, a sparse 64 GiB map that is never resized.
 //
 // LMDB trusts its file: a damaged page makes it read outside the map or fail an assertion. Every
-// call into it therefore runs under a fault guard that turns SIGSEGV, SIGBUS and failed assertions
-// into kCorrupt; and values that do not lie wholly inside the file are refused. After damage was
-// met in a write transaction, no other one begins. Thread-safe.
+// call into it therefore runs under a fault guard that turns SIGSEGV, SIGBUS, SIGFPE and failed
+// assertions into kCorrupt; and values that do not lie wholly inside the file are refused. What it
+// would damage its own heap with while it writes is found before (store/lmdb_pages.h). After damage
+// was met in a write transaction, no other one begins. Thread-safe.
 class Env {
  public:
   enum class Mode : uint8_t { kCreate, kOpen };
@@ -108,6 +111,7 @@ class WriteTxn {
  public:
   WriteTxn(const WriteTxn&) = delete;
   WriteTxn& operator=(const WriteTxn&) = delete;
+  // Errors: kCorrupt, as for the calls below, without anything written; kUnavailable.
   static Result<std::unique_ptr<WriteTxn>> Begin(Env& env);
   ~WriteTxn();
 
@@ -119,11 +123,14 @@ class WriteTxn {
   Status Commit();
 
  private:
-  WriteTxn(Env& env, void* lmdb_txn) : reader_(env, lmdb_txn) {}
+  WriteTxn(Env& env, void* lmdb_txn);
   // Turns an LMDB return code into an error; one that means damage stops all further writing.
   Status Check(int code, const char* what);
+  // The same for what is wrong with the file's pages.
+  Status CheckPages(const Status& checked, const char* what);
 
   ReadTxn reader_;
+  std::unique_ptr<LmdbSnapshot> pages_;  // Null if the file's mapping was not found.
 };
 
 }  // namespace secretfs::store

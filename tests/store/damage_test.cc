@@ -47,6 +47,7 @@ class DamageTest : public ::testing::Test {
     service.reset();
     std::ifstream file(store_.data_file(), std::ios::binary);
     original_.assign(std::istreambuf_iterator<char>(file), {});
+    std::filesystem::copy(store_.audit_directory(), original_audit_);
   }
 
   // Every answer is the right value or an error. Returns the number of errors.
@@ -79,10 +80,37 @@ class DamageTest : public ::testing::Test {
     std::ofstream file(store_.data_file(), std::ios::binary | std::ios::trunc);
     file.write(original_.data(), static_cast<std::streamsize>(original_.size()));
   }
+  void RestoreAll() {
+    RestoreFile();
+    std::filesystem::remove_all(store_.audit_directory());
+    std::filesystem::copy(original_audit_, store_.audit_directory());
+  }
+  // Writes in each of the ways that there are. Returns the number of errors.
+  int WriteAll() {
+    auto service = store_.TryOpen();
+    if (!service) return 3;
+    int errors = 0;
+    PutRequest put;
+    put.secret_id = "prod/secret0";
+    put.client_request_token = VersionId("v3");
+    put.value = TextValue("newest");
+    errors += !(*service)->PutSecretValue(store_.caller, std::move(put));
+    DeleteRequest remove;
+    remove.secret_id = "prod/secret1";
+    remove.force = true;
+    errors += !(*service)->DeleteSecret(store_.caller, remove);
+    CreateRequest create;
+    create.name = "prod/created";
+    create.client_request_token = VersionId("v1");
+    create.value = TextValue(std::string(5000, '+'));
+    errors += !(*service)->CreateSecret(store_.caller, std::move(create));
+    return errors;
+  }
 
   TempStore store_;
   std::map<std::string, std::string> expected_;
   std::string original_;
+  const std::string original_audit_ = store_.directory / "original_audit";
 };
 
 TEST_F(DamageTest, NoFlippedByteGivesAWrongValueOrACrash) {
@@ -96,12 +124,38 @@ TEST_F(DamageTest, NoFlippedByteGivesAWrongValueOrACrash) {
     for (uint8_t mask : {uint8_t{0x01}, uint8_t{0x80}}) {
       WriteByte(offset, static_cast<char>(original_[offset] ^ mask));
       damaged += ReadAll() > 0;
-      WriteByte(offset, original_[offset]);
+      // A clean close writes, too.
+      RestoreAll();
     }
     ASSERT_FALSE(HasFailure()) << "at byte " << offset;
   }
   // If nothing ever failed, the flips did not reach the store.
   EXPECT_GT(damaged, 20);
+}
+
+// LMDB damages its own heap when it writes to a page whose sizes are wrong. Such a page is found
+// before.
+TEST_F(DamageTest, NoWriteAfterAFlippedByteGivesAWrongValueOrACrash) {
+  ASSERT_EQ(WriteAll(), 0);
+  expected_.erase("prod/secret0");
+  expected_.erase("prod/secret1");
+  ASSERT_EQ(ReadAll(), 0);
+  int refused = 0;
+  int accepted = 0;
+  for (size_t offset = 0; offset < original_.size(); offset += 4096) {
+    // In each page: one field of its header, the place of a node, and two bytes of nodes.
+    size_t page = offset / 4096;
+    for (size_t at :
+         {8 + page % 8, 16 + page * 2 % 32, 2900 + page * 7 % 1100, 4095 - page % 400}) {
+      RestoreAll();
+      WriteByte(offset + at, static_cast<char>(original_[offset + at] ^ (1 << (page + at) % 8)));
+      ++(WriteAll() > 0 ? refused : accepted);
+      ReadAll();
+      ASSERT_FALSE(HasFailure()) << "at byte " << offset + at;
+    }
+  }
+  EXPECT_GT(refused, 10);
+  EXPECT_GT(accepted, 10);
 }
 
 // Pages that are free now still hold older records, each of them intact. One changed byte of a
@@ -118,11 +172,28 @@ TEST_F(DamageTest, AnOlderPageInPlaceOfATablesRootIsRefused) {
     for (size_t page = 2; page < std::min<size_t>(original_.size() / kPageBytes, 256); ++page) {
       WriteByte(root, static_cast<char>(page));
       damaged += ReadAll() > 0;
-      WriteByte(root, original_[root]);
+      RestoreFile();
       ASSERT_FALSE(HasFailure()) << "page " << page << " as root, written at byte " << root;
     }
   }
   EXPECT_GT(damaged, 0);
+}
+
+// LMDB divides by it.
+TEST_F(DamageTest, AWrongPageSizeIsAnError) {
+  constexpr size_t kPageSizeAt = 40;
+  for (int second_byte : {0x00, 0x01, 0x08, 0x11, 0x20, 0xff}) {
+    for (size_t meta : {0, 4096}) {
+      WriteByte(meta + kPageSizeAt + 1, static_cast<char>(second_byte));
+    }
+    EXPECT_GT(WriteAll(), 0) << second_byte;
+    RestoreAll();
+    // The newest meta page alone.
+    WriteByte(4096 + kPageSizeAt + 1, static_cast<char>(second_byte));
+    WriteAll();
+    RestoreAll();
+  }
+  EXPECT_EQ(WriteAll(), 0);
 }
 
 TEST_F(DamageTest, ATruncatedFileIsAnError) {
