@@ -148,6 +148,7 @@ int main(int argc, char** argv) {
   }
   auto device = secretfs::fs::MountFuse({.mountpoint = argv[1], .allow_other = false});
   if (!device) return Complain(device.error().message);
+  device->private_mount.Reset();  // It would outlive the last unmount.
   auto memory = secretfs::fs::CreateSharedState();
   if (!memory) return Complain(memory.error().message);
   const auto state = secretfs::fs::MapSharedState(memory->get());
