@@ -79,23 +79,23 @@ Result<std::optional<crypto::RootKeySource>> RootKeyPlace(const MountOptions& op
   return source;
 }
 
-// What makes another process of ours mount as this one was told to. The config is named only if the
-// user did, so that all see the same.
-std::vector<std::string> SettingArguments(Cli& cli, const MountOptions& options,
-                                          const Config& config,
+// What makes another process of ours mount as this one was told to.
+std::vector<std::string> SettingArguments(const MountOptions& options, const Config& config,
                                           const std::optional<crypto::RootKeySource>& root_key) {
   std::vector<std::string> arguments = {"--store", config.store, "--socket", config.socket};
-  const std::string named_config =
-      cli.places.config.value_or(cli.environment.Get("SECRETFS_CONFIG"));
-  if (!named_config.empty()) {
-    arguments.insert(arguments.end(), {"--config", AbsolutePath(named_config)});
-  }
   if (root_key) {
     arguments.insert(arguments.end(), {"--root-key", crypto::DescribeRootKeySource(*root_key)});
   }
   if (!options.resend) arguments.emplace_back("--no-resend");
   arguments.push_back(config.mountpoint);
   return arguments;
+}
+
+// The config file that the user named, for a process in another directory.
+std::vector<std::string> ConfigArguments(Cli& cli) {
+  const std::string named = cli.places.config.value_or(cli.environment.Get("SECRETFS_CONFIG"));
+  if (named.empty()) return {};
+  return {"--config", AbsolutePath(named)};
 }
 
 // What a daemon asks for a passphrase: a pipe that came with it, or the terminal.
@@ -120,12 +120,23 @@ Status KeepInForeground(Cli& cli, const MountOptions& options) {
   auto keep = [&]() -> Status {
     TRY_ASSIGN(const Config config, MountSettings(cli, options));
     TRY_ASSIGN(const auto root_key, RootKeyPlace(options, cli.random));
+    // As it would be resolved now, but for the places, which stay.
+    const auto reread = [&cli, &options, config]() -> Result<Config> {
+      TRY_ASSIGN(Config now, MountSettings(cli, options));
+      now.store = config.store;
+      now.socket = config.socket;
+      now.mountpoint = config.mountpoint;
+      return now;
+    };
     KeeperOptions keeper{.config = config,
-                         .daemon_arguments = SettingArguments(cli, options, config, root_key),
+                         .reread_config = reread,
+                         .daemon_arguments = SettingArguments(options, config, root_key),
                          .toucher_arguments = {"toucher", "--prefix", config.mountpoint},
                          .passphrase = std::move(passphrase),
                          .reprompt = options.reprompt};
-    keeper.daemon_arguments.insert(keeper.daemon_arguments.begin(), "daemon");
+    keeper.daemon_arguments.insert(
+        keeper.daemon_arguments.begin(),
+        {"daemon", "--config", "/proc/self/fd/" + std::to_string(kConfigFd)});
     if (options.ready_fd >= 0) keeper.daemon_arguments.emplace_back("--stamp-log");
     return RunKeeper(std::move(keeper),
                      {.ready =
@@ -156,8 +167,9 @@ Status KeepInBackground(Cli& cli, const MountOptions& options) {
     launch.arguments.insert(launch.arguments.end(),
                             {"--passphrase-fd", std::to_string(kPassphraseFd)});
   }
-  const auto settings = SettingArguments(cli, options, config, root_key);
-  launch.arguments.insert(launch.arguments.end(), settings.begin(), settings.end());
+  for (const auto& more : {ConfigArguments(cli), SettingArguments(options, config, root_key)}) {
+    launch.arguments.insert(launch.arguments.end(), more.begin(), more.end());
+  }
   return LaunchDaemon(launch);
 }
 

@@ -9,6 +9,7 @@
 #include <numeric>
 #include <optional>
 #include <span>
+#include <sstream>
 #include <variant>
 #include <vector>
 
@@ -247,6 +248,21 @@ Result<Config> ParseConfig(std::string_view text, std::string_view file_name,
                 std::string(file_name) + ":" + std::to_string(error.source().begin.line) + ": " +
                     std::string(error.description()) + "; correct that line");
   }
+}
+
+std::string FormatConfig(const Config& config) {
+  toml::table root;
+  for (const Option& option : kOptions) {
+    toml::table* table = &root;
+    if (!option.table.empty()) {
+      table = root.emplace<toml::table>(option.table).first->second.as_table();
+    }
+    std::visit([&](const auto& target) { table->insert(option.key, config.*target.field); },
+               option.target);
+  }
+  std::ostringstream text;
+  text << root;
+  return text.str();
 }
 
 Result<Config> LoadConfig(const std::string& path, const Config& defaults) {

@@ -35,6 +35,9 @@ struct Config {
 Result<Config> ParseConfig(std::string_view text, std::string_view file_name,
                            const Config& defaults);
 
+// The inverse: every option, as a file that ParseConfig() reads.
+std::string FormatConfig(const Config& config);
+
 // Errors: kNotFound, kPermissionDenied, kUnavailable, and those of ParseConfig().
 Result<Config> LoadConfig(const std::string& path, const Config& defaults);
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -72,6 +73,14 @@ Status ClearDeadMount(const std::string& mountpoint) {
   return fs::UnmountFuse(mountpoint, /*lazy=*/true);
 }
 
+Result<UniqueFd> MemoryFileOf(const std::string& text) {
+  UniqueFd fd(memfd_create("secretfs-settings", MFD_CLOEXEC));
+  if (!fd.valid() || write(fd.get(), text.data(), text.size()) < 0) {
+    return FailErrno(Code::kUnavailable, "keep the settings", errno);
+  }
+  return fd;
+}
+
 // A daemon, from its start to its end.
 struct Child {
   pid_t pid = -1;
@@ -81,7 +90,11 @@ struct Child {
   KeeperWord reached = KeeperWord::kFailed;  // The last step that it reported.
   bool told_to_stop = false;
   std::optional<Error> failure;  // What it said before it ended.
-  UniqueFd program;              // Of an upgrade: what it runs.
+  struct Upgrade {
+    UniqueFd program;
+    Config config;
+  };
+  std::optional<Upgrade> upgrade;  // What it runs, and how, if that is not what ran before.
 };
 
 struct End {
@@ -147,7 +160,7 @@ class Keeper {
 
   Status Run() {
     TRY(Prepare());
-    TRY_ASSIGN(current_, Start(program_.get()));
+    TRY_ASSIGN(current_, Start(program_.get(), options_.config));
     while (!ended_) {
       Wait();
       if (!ended_) HandleTimes();
@@ -157,7 +170,7 @@ class Keeper {
 
  private:
   Status Prepare();
-  Result<Child> Start(int program);
+  Result<Child> Start(int program, const Config& config);
 
   void Wait();
   void HandleSignals();
@@ -254,7 +267,8 @@ Status Keeper::Prepare() {
   return {};
 }
 
-Result<Child> Keeper::Start(int program) {
+Result<Child> Keeper::Start(int program, const Config& config) {
+  TRY_ASSIGN(const UniqueFd settings, MemoryFileOf(FormatConfig(config)));
   TRY_ASSIGN(KeeperLink::Ends ends, KeeperLink::Connect());
   SpawnPlan plan;
   std::vector<UniqueFd> parked;
@@ -272,6 +286,7 @@ Result<Child> Keeper::Start(int program) {
   TRY(place(options_.passphrase.get(), kDaemonPassphraseFd));
   TRY(place(program, kProgramFd));
   TRY(place(to_toucher_.get(), kTouchFd));
+  TRY(place(settings.get(), kConfigFd));
   plan.CloseFrom(kDaemonFdEnd);
   const std::string path = "/proc/self/fd/" + std::to_string(kProgramFd);
   TRY_ASSIGN(const pid_t pid, plan.Spawn(path.c_str(), options_.daemon_arguments));
@@ -281,7 +296,7 @@ Result<Child> Keeper::Start(int program) {
               .link = std::move(ends.keeper),
               .started_at = Now(),
               .failure = std::nullopt,
-              .program = {}};
+              .upgrade = std::nullopt};
   state_->generation.fetch_add(1);
   if (child.process.valid()) return child;
   const auto failure = FailErrno(Code::kUnavailable, "watch the daemon", errno);
@@ -352,7 +367,11 @@ void Keeper::HandleWord(Child& child, KeeperMessage message) {
     case KeeperWord::kReady:
       failed_starts_ = 0;
       watchdog_.Reset();
-      if (child.program.valid()) program_ = std::move(child.program);
+      if (child.upgrade) {
+        program_ = std::move(child.upgrade->program);
+        options_.config = std::move(child.upgrade->config);
+        child.upgrade.reset();
+      }
       if (!was_ready_) {
         was_ready_ = true;
         if (!events_.ready()) Unmount();
@@ -446,7 +465,7 @@ void Keeper::HandleTimes() {
   }
   if (restart_at_ && now >= *restart_at_ && !stop_by_) {
     restart_at_.reset();
-    auto started = Start(program_.get());
+    auto started = Start(program_.get(), options_.config);
     if (!started) return GiveUp(started.error().message);
     current_ = *std::move(started);
   }
@@ -512,16 +531,18 @@ void Keeper::Upgrade() {
     return;
   }
   SetLastEnd("");
-  UniqueFd program(open(program_path_.c_str(), O_PATH | O_CLOEXEC));
-  auto started =
-      program.valid() ? Start(program.get()) : FailErrno(Code::kUnavailable, program_path_, errno);
-  if (!started) {
+  const auto start = [&]() -> Status {
+    UniqueFd program(open(program_path_.c_str(), O_PATH | O_CLOEXEC));
+    if (!program.valid()) return FailErrno(Code::kUnavailable, program_path_, errno);
+    TRY_ASSIGN(Config config, options_.reread_config());
+    TRY_ASSIGN(successor_, Start(program.get(), config));
+    successor_->upgrade = {std::move(program), std::move(config)};
+    return {};
+  };
+  if (const Status started = start(); !started) {
     SetLastEnd(std::string(kUpgradeFailed) + started.error().message);
     Log(LogLevel::kError, "the upgrade failed: " + started.error().message);
-    return;
   }
-  successor_ = *std::move(started);
-  successor_->program = std::move(program);
 }
 
 void Keeper::Unmount() {

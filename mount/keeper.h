@@ -20,11 +20,15 @@ enum DaemonFd : int {
   kDaemonPassphraseFd = 7,  // One line, for the first daemon.
   kProgramFd = 8,           // The program itself, from which it was started.
   kTouchFd = 9,             // To the toucher (toucher.h).
-  kDaemonFdEnd = 10,
+  kConfigFd = 10,           // The settings, as FormatConfig() writes them.
+  kDaemonFdEnd = 11,
 };
 
 struct KeeperOptions {
   Config config;  // Store, mountpoint and socket are set.
+  // The settings as they are now, for an upgrade. A daemon that is started again gets those of its
+  // predecessor, whatever became of the file.
+  std::function<Result<Config>()> reread_config;
   // Behind the program's name; start a daemon of these settings.
   std::vector<std::string> daemon_arguments;
   // Behind the program's name; start the toucher, which finds its socket at 3 and its root at 4.

@@ -26,6 +26,9 @@ void Touch(int root, const char* path) {
 }  // namespace
 
 Status RunToucher(const ToucherOptions& options) {
+  if (!options.socket.valid()) {
+    return Fail(Code::kInvalidArgument, "this is for secretfs mount to start");
+  }
   pthread_setname_np(pthread_self(), "secretfs-touch");
   TRY(BecomeNobody());
   const std::string prefix = options.root.valid() ? "" : options.prefix + "/";

@@ -320,7 +320,7 @@ Status LmdbSnapshot::AddFreePages(const Tree& tree, ByteSpan page, size_t index)
     const uint64_t first = Load<uint64_t>(node.data, 0);
     TRY(CheckOverflow(tree, first, node.data_bytes));
     TRY_ASSIGN(overflow, ReadPages(first, OverflowPages(node.data_bytes, page_bytes_)));
-    list = ByteSpan(overflow).subspan(kPageHeaderBytes, node.data_bytes);
+    list = overflow.view().subspan(kPageHeaderBytes, node.data_bytes);
   }
   // A list may be shorter than its record: LMDB reserves room before it knows how much it needs.
   const size_t room = list.size() / sizeof(uint64_t);
@@ -383,12 +383,12 @@ Result<LmdbSnapshot::Copy> LmdbSnapshot::LoadPage(const Tree& tree, const Place&
   auto [known, fresh] = roles_.try_emplace(place.number, role);
   if (known->second != role) return Unsound(place.number, "is in use twice");
   if (fresh) {
-    TRY(CheckLmdbPage(bytes, {.number = place.number,
-                              .last_page = last_page_,
-                              .tree = tree.kind,
-                              .leaf = place.level == 1}));
+    TRY(CheckLmdbPage(bytes.view(), {.number = place.number,
+                                     .last_page = last_page_,
+                                     .tree = tree.kind,
+                                     .leaf = place.level == 1}));
   }
-  const Page page(bytes);
+  const Page page(bytes.view());
   const size_t first = page.leaf() ? 0 : 1;
   if (first < page.keys() &&
       ((place.lower && Compare(tree.kind, page.node(first).key, *place.lower) < 0) ||
@@ -420,11 +420,11 @@ Status LmdbSnapshot::Walk(const Tree& tree, const VisitRecord& visit) {
     const Place place = std::move(waiting.back());
     waiting.pop_back();
     TRY_ASSIGN(Copy page, LoadPage(tree, place));
-    for (size_t i = 0; i < Page(page).keys(); ++i) {
+    for (size_t i = 0; i < Page(page.view()).keys(); ++i) {
       if (place.level > 1) {
-        waiting.push_back(Child(place, page, i));
+        waiting.push_back(Child(place, page.view(), i));
       } else {
-        TRY(visit(page, i));
+        TRY(visit(page.view(), i));
       }
     }
   }
@@ -437,14 +437,14 @@ Status LmdbSnapshot::CheckPath(Tree& tree, ByteSpan key, size_t reach) {
       (!tree.leaf->lower || Compare(tree.kind, key, *tree.leaf->lower) >= 0) &&
       (!tree.leaf->upper || Compare(tree.kind, key, *tree.leaf->upper) < 0)) {
     TRY_ASSIGN(Copy leaf, LoadPage(tree, *tree.leaf));
-    return CheckRecord(tree, leaf, key);
+    return CheckRecord(tree, leaf.view(), key);
   }
   Row row;
   row.places.push_back({tree.root, tree.depth, {}, {}});
   for (;;) {
     for (const Place& place : row.places) {
       TRY_ASSIGN(Copy page, LoadPage(tree, place));
-      if (reach > 0 && place.level > 1) TRY(CheckLowest(tree, Child(place, page, 0)));
+      if (reach > 0 && place.level > 1) TRY(CheckLowest(tree, Child(place, page.view(), 0)));
       row.pages.push_back(std::move(page));
     }
     if (row.places[row.middle].level == 1) break;
@@ -452,7 +452,7 @@ Status LmdbSnapshot::CheckPath(Tree& tree, ByteSpan key, size_t reach) {
   }
   tree.leaf = std::move(row.places[row.middle]);
   tree.leaf_reach = reach;
-  return CheckRecord(tree, row.pages[row.middle], key);
+  return CheckRecord(tree, row.pages[row.middle].view(), key);
 }
 
 // The overflow pages of the record that is replaced or deleted.
@@ -470,24 +470,24 @@ Status LmdbSnapshot::CheckLowest(const Tree& tree, Place place) {
   for (;;) {
     TRY_ASSIGN(Copy page, LoadPage(tree, place));
     if (place.level == 1) return {};
-    place = Child(place, page, 0);
+    place = Child(place, page.view(), 0);
   }
 }
 
 // The children of a row from `reach` left to `reach` right of the one on the way to `key`.
 LmdbSnapshot::Row LmdbSnapshot::Descend(const Tree& tree, const Row& row, ByteSpan key,
                                         size_t reach) {
-  size_t middle = Search(tree.kind, Page(row.pages[row.middle]), key);
-  for (size_t i = 0; i < row.middle; ++i) middle += Page(row.pages[i]).keys();
+  size_t middle = Search(tree.kind, Page(row.pages[row.middle].view()), key);
+  for (size_t i = 0; i < row.middle; ++i) middle += Page(row.pages[i].view()).keys();
   const size_t begin = middle - std::min(middle, reach);
   const size_t end = middle + reach + 1;
   Row children;
   children.middle = middle - begin;
   size_t first = 0;
   for (size_t i = 0; i < row.pages.size(); ++i) {
-    const size_t keys = Page(row.pages[i]).keys();
+    const size_t keys = Page(row.pages[i].view()).keys();
     for (size_t at = std::max(begin, first); at < std::min(end, first + keys); ++at) {
-      children.places.push_back(Child(row.places[i], row.pages[i], at - first));
+      children.places.push_back(Child(row.places[i], row.pages[i].view(), at - first));
     }
     first += keys;
   }
@@ -498,7 +498,7 @@ LmdbSnapshot::Row LmdbSnapshot::Descend(const Tree& tree, const Row& row, ByteSp
 // leaves it so when one transaction writes a large record and then a smaller one in its place.
 Status LmdbSnapshot::CheckOverflow(const Tree& tree, uint64_t number, uint64_t size_bytes) {
   TRY_ASSIGN(Copy bytes, ReadPages(number, 1));
-  const Page page(bytes);
+  const Page page(bytes.view());
   const uint64_t count = page.overflow_pages();
   if (page.number() != number || page.flags() != kOverflowPage ||
       count < OverflowPages(size_bytes, page_bytes_) || !InFile(number, count, last_page_)) {

@@ -90,7 +90,7 @@ class LmdbSnapshot {
   struct Copy {
     std::unique_ptr<uint8_t[]> bytes;
     size_t size = 0;
-    operator ByteSpan() const { return {bytes.get(), size}; }
+    ByteSpan view() const { return {bytes.get(), size}; }
   };
   // Pages next to each other on one level; `middle` is the one on the way to the key.
   struct Row {

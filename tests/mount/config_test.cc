@@ -74,6 +74,22 @@ TEST(ConfigTest, EveryOptionIsRead) {
                              .audit_sync_interval_ms = 250}));
 }
 
+TEST(ConfigTest, WhatIsWrittenReadsTheSame) {
+  const Config config{.store = "/with \"quotes\" and \\ and \n",
+                      .mountpoint = "/m\xC3\xA9",
+                      .socket = "/k",
+                      .allow_other = true,
+                      .refuse_mapping = true,
+                      .user = "u",
+                      .reader_threads = 3,
+                      .audit_directory = "/a",
+                      .audit_segment_mib = 7,
+                      .audit_sync_interval_ms = 250};
+  const auto read = ParseConfig(FormatConfig(config), "written", {});
+  ASSERT_TRUE(read) << read.error().message << FormatConfig(config);
+  EXPECT_EQ(*read, config);
+}
+
 TEST(ConfigTest, UnknownKeyNamesItsLineAndTheNearestKey) {
   EXPECT_EQ(
       ErrorOf("store = '/s'\n\n[mount]\nreader_threads = 1\nalow_other = true\n"),

@@ -44,6 +44,7 @@ class Daemon:
     def __init__(self, user=None, secret=None):
         """`user`: uid that owns the store and runs the daemon; None: whoever runs the tests."""
         self.user = user
+        self.binary = BINARY
         self.root = tempfile.mkdtemp(prefix="secretfs-e2e-")
         os.chmod(self.root, 0o755)
         self.store = os.path.join(self.root, "store")
@@ -77,7 +78,7 @@ class Daemon:
         """Runs `secretfs ARGUMENTS`; returns (stdout, stderr). It must exit with `code`."""
         if isinstance(input, str):
             input = input.encode()
-        command = self.as_user(self.user if uid is None else uid) + [BINARY, *arguments]
+        command = self.as_user(self.user if uid is None else uid) + [self.binary, *arguments]
         done = subprocess.run(
             command,
             input=input,
