@@ -250,8 +250,9 @@ Status Keeper::Prepare() {
   state_->keeper_pid = static_cast<uint64_t>(getpid());
   if (!options_.reprompt) {
     auto deposit = crypto::CreateDeposit();
-    if (deposit) deposit_ = *std::move(deposit);
-    if (!deposit) {
+    if (deposit) {
+      deposit_ = *std::move(deposit);
+    } else {
       Log(LogLevel::kWarning,
           deposit.error().message + "; a daemon that is started again reads the root key itself");
     }
