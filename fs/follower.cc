@@ -22,6 +22,7 @@ constexpr size_t kChangesAtOnce = 1024;
 // How long a page that was mapped may stay in the page cache: long enough for a program that reads
 // all of it to need it once.
 constexpr std::chrono::milliseconds kPagesKept{500};
+constexpr int kTouchTries = 10;
 constexpr size_t kCachedNodesMax = 65536;
 
 }  // namespace
@@ -50,6 +51,9 @@ void Follower::End() {
   thread_.request_stop();
   eventfd_write(wake_.get(), 1);
   thread_.join();
+  MutexLock lock(mutex_);
+  for (const uint64_t node : cached_nodes_) notices_.ForgetContent(node);
+  cached_nodes_.clear();
 }
 
 void Follower::DropPagesOf(uint64_t node) {
@@ -114,7 +118,8 @@ bool Follower::Announce(const std::stop_token& stop, const std::vector<store::Ch
       if (is_new) directory->second = notices_.ForgetAttributes(file.directory);
       // Nobody can watch what the kernel does not have in memory.
       if (!is_known && !directory->second) continue;
-      while (!options_.touch(file.path)) {
+      // Who does not take it for so long is not going to; pollers and the page cache matter more.
+      for (int i = 0; i < kTouchTries && !options_.touch(file.path); ++i) {
         if (stop.stop_requested()) return false;
       }
     }

@@ -45,16 +45,16 @@ void RequestSource::Done() {
   ClearSlot(slot_);
 }
 
-std::span<uint8_t> LeftRequest(RequestSlot& slot) {
-  const fuse_in_header& header = HeaderOf(slot);
-  if (slot.busy.load(std::memory_order_acquire) == 0 || header.unique == 0) return {};
-  if (header.len < sizeof header || header.len > sizeof slot.bytes) return {};
-  return std::span(slot.bytes, header.len);
-}
-
 uint64_t RequestIn(RequestSlot& slot) {
   if (slot.busy.load(std::memory_order_acquire) == 0) return 0;
   return std::atomic_ref(HeaderOf(slot).unique).load(std::memory_order_relaxed);
+}
+
+std::span<uint8_t> LeftRequest(RequestSlot& slot) {
+  const fuse_in_header& header = HeaderOf(slot);
+  if (RequestIn(slot) == 0) return {};
+  if (header.len < sizeof header || header.len > sizeof slot.bytes) return {};
+  return std::span(slot.bytes, header.len);
 }
 
 void ClearSlot(RequestSlot& slot) {

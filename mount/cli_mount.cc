@@ -31,6 +31,7 @@ constexpr mode_t kMountpointMode = 0755;
 constexpr int kDaemonEndMs = 10'000;
 constexpr std::chrono::seconds kUpgradeTime{30};
 constexpr int kUpgradeLookMs = 50;
+constexpr std::chrono::milliseconds kStatusAge{1200};
 
 struct MountOptions {
   std::string mountpoint;
@@ -251,14 +252,17 @@ Status Upgrade(Cli& cli) {
     return FailErrno(errno == EPERM ? Code::kPermissionDenied : Code::kUnavailable,
                      "signal the keeper, process " + std::to_string(before.keeper_pid), errno);
   }
-  const auto deadline = std::chrono::steady_clock::now() + kUpgradeTime;
+  const auto begun = std::chrono::steady_clock::now();
+  const auto deadline = begun + kUpgradeTime;
   while (std::chrono::steady_clock::now() < deadline) {
     pollfd ended{keeper.get(), POLLIN, 0};
     if (poll(&ended, 1, kUpgradeLookMs) > 0) break;
     const auto now = AskServing(cli);
     if (!now) continue;
     if (now->upgrades > before.upgrades) return {};
-    if (now->last_end.starts_with(kUpgradeFailed)) {
+    // The status is a second old at most; what it says before that may be of an earlier try.
+    const bool is_fresh = std::chrono::steady_clock::now() - begun > kStatusAge;
+    if (is_fresh && now->last_end.starts_with(kUpgradeFailed)) {
       return Fail(Code::kFailedPrecondition, now->last_end + "; the old one goes on serving");
     }
   }

@@ -175,6 +175,12 @@ struct Daemon {
   std::unique_ptr<Upkeep> upkeep;
 };
 
+// What a person had to say, and nobody keeps.
+bool IsAskedFor(const DaemonOptions& options, const store::StoreHeader& header) {
+  return !options.root_key && options.root_key_environment.deposit < 0 &&
+         std::holds_alternative<crypto::PassphraseSource>(header.root_key_source);
+}
+
 Result<std::unique_ptr<crypto::RootKey>> ObtainRootKey(const DaemonOptions& options,
                                                        crypto::RandomSource& random) {
   TRY_ASSIGN(const store::StoreHeader header,
@@ -223,10 +229,12 @@ Status Serve(const DaemonOptions& options, KeeperLink& link, DaemonDescriptors d
   TRY(daemon.OpenDoors(std::move(descriptors), std::move(mounted.descriptor), options, random));
   Log(LogLevel::kInfo, "store " + config.store + " is mounted on " + config.mountpoint +
                            " and answers on " + config.socket);
-  TRY(link.Send(KeeperWord::kReady));
+  TRY(link.Send(KeeperWord::kReady,
+                IsAskedFor(options, daemon.service->header()) ? "asked for" : ""));
   if (WaitForEnd(link, daemon.session->ended_fd()) == EndReason::kReplaced) {
     Log(LogLevel::kInfo, "the daemon hands over to its successor");
     daemon.http.reset();  // May wait for clients; files are served meanwhile.
+    daemon.upkeep.reset();
     daemon.session->Stop();
   } else {
     daemon.session->Join();

@@ -1,6 +1,7 @@
 #include "mount/keeper.h"
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/mman.h>
@@ -22,13 +23,13 @@
 #include "crypto/base/log.h"
 #include "crypto/root_key_deposit.h"
 #include "fs/fuse_mount.h"
-#include "fs/fuse_request_source.h"
 #include "fs/shared_state.h"
 #include "mount/keeper_link.h"
 #include "mount/listen_socket.h"
 #include "mount/privileges.h"
 #include "mount/spawn.h"
 #include "mount/toucher.h"
+#include "mount/watchdog.h"
 
 namespace secretfs::mount {
 namespace {
@@ -38,7 +39,6 @@ using std::chrono::seconds;
 using SteadyTime = std::chrono::steady_clock::time_point;
 
 constexpr milliseconds kTick{1000};
-constexpr int kRequestSecondsMax = 10;
 constexpr int kStartsMax = 10;
 constexpr milliseconds kPauseMin{10};
 constexpr milliseconds kPauseMax{5000};
@@ -117,30 +117,6 @@ End EndOf(pid_t pid) {
           .text = "ended with status " + std::to_string(WEXITSTATUS(status))};
 }
 
-// Finds a daemon that has been at one request for too long, without costing requests anything: the
-// same request in the same slot, tick after tick.
-class Watchdog {
- public:
-  bool IsStuck(fs::SharedState& state) {
-    bool stuck = false;
-    for (size_t i = 0; i < seen_.size(); ++i) {
-      const uint64_t unique = fs::RequestIn(state.slots[i]);
-      Seen& seen = seen_[i];
-      seen = {unique, unique != 0 && unique == seen.unique ? seen.ticks + 1 : 0};
-      stuck = stuck || seen.ticks >= kRequestSecondsMax;
-    }
-    return stuck;
-  }
-  void Reset() { seen_ = {}; }
-
- private:
-  struct Seen {
-    uint64_t unique = 0;
-    int ticks = 0;
-  };
-  std::array<Seen, fs::kReaderThreadsMax> seen_;
-};
-
 class Keeper {
  public:
   Keeper(KeeperOptions options, const KeeperEvents& events)
@@ -148,6 +124,14 @@ class Keeper {
 
   ~Keeper() {
     StopToucher();
+    mount_.private_mount.Reset();
+    // Whatever went wrong: a mount that nobody serves must not stay.
+    const auto is_mounted = fs::HasMountOf(mount_.device_number);
+    if (mount_.device.valid() && is_mounted && *is_mounted) {
+      if (Status detached = fs::UnmountFuse(mountpoint_, /*lazy=*/true); !detached) {
+        Log(LogLevel::kError, detached.error().message);
+      }
+    }
     for (auto* child : {&current_, &successor_}) {
       if (*child) {
         kill((*child)->pid, SIGKILL);
@@ -179,6 +163,7 @@ class Keeper {
   void HandleTimes();
   void HandleEndOfCurrent();
   void HandleEndOfSuccessor();
+  void PromoteSuccessor();
 
   void MountAndServe(Child& child);
   Status StartToucher();
@@ -222,6 +207,7 @@ class Keeper {
   SteadyTime next_tick_ = Now() + kTick;
   Watchdog watchdog_;
   bool was_ready_ = false;
+  bool can_be_succeeded_ = true;  // By a daemon that nobody can be asked for.
   int failed_starts_ = 0;
   int young_deaths_ = 0;
   bool ended_ = false;
@@ -354,12 +340,16 @@ void Keeper::HandleWord(Child& child, KeeperMessage message) {
   child.reached = message.word;
   switch (message.word) {
     case KeeperWord::kLoaded:
-      if (&child == &*current_) {
+      if (current_ && &child == &*current_) {
         // Its failure shows as its end.
         (void)child.link.Send(KeeperWord::kOpen);
       } else if (current_) {
         current_->told_to_stop = true;
         (void)current_->link.Send(KeeperWord::kStop);
+      } else {
+        // The one before died meanwhile.
+        restart_at_.reset();
+        PromoteSuccessor();
       }
       return;
     case KeeperWord::kOpened:
@@ -368,7 +358,9 @@ void Keeper::HandleWord(Child& child, KeeperMessage message) {
     case KeeperWord::kReady:
       failed_starts_ = 0;
       watchdog_.Reset();
+      can_be_succeeded_ = message.text.empty();
       if (child.upgrade) {
+        state_->upgrades.fetch_add(1);
         program_ = std::move(child.upgrade->program);
         options_.config = std::move(child.upgrade->config);
         child.upgrade.reset();
@@ -420,7 +412,8 @@ Status Keeper::StartToucher() {
 }
 
 void Keeper::StopToucher() {
-  if (toucher_ > 0) kill(toucher_, SIGKILL);
+  if (toucher_ <= 0) return;
+  kill(toucher_, SIGKILL);
   state_->toucher_pid = 0;
   toucher_process_.Reset();
   toucher_ = -1;
@@ -453,7 +446,7 @@ void Keeper::HandleTimes() {
       toucher_restart_at_.reset();
       if (Status started = StartToucher(); !started) Log(LogLevel::kError, started.error().message);
     }
-    if (current_ && current_->reached == KeeperWord::kReady && watchdog_.IsStuck(*state_)) {
+    if (current_ && was_ready_ && watchdog_.IsStuck(*state_)) {
       Log(LogLevel::kError, "the daemon has not answered a request for " +
                                 std::to_string(kRequestSecondsMax) + " s; it is replaced");
       watchdog_.Reset();
@@ -467,8 +460,14 @@ void Keeper::HandleTimes() {
   if (restart_at_ && now >= *restart_at_ && !stop_by_) {
     restart_at_.reset();
     auto started = Start(program_.get(), options_.config);
-    if (!started) return GiveUp(started.error().message);
-    current_ = *std::move(started);
+    if (started) {
+      current_ = *std::move(started);
+    } else if (++failed_starts_ >= kStartsMax) {
+      return GiveUp(started.error().message);
+    } else {
+      Log(LogLevel::kError, started.error().message);
+      restart_at_ = Now() + kTick;
+    }
   }
 }
 
@@ -479,29 +478,31 @@ void Keeper::HandleEndOfCurrent() {
   current_.reset();
   const End end = EndOf(dead.pid);
   if (stop_by_) return EndWith({});
-  if (dead.told_to_stop && successor_) {
-    state_->upgrades.fetch_add(1);
-    current_ = std::move(successor_);
-    successor_.reset();
-    (void)current_->link.Send(KeeperWord::kOpen);
-    return;
-  }
+  if (dead.told_to_stop && successor_) return PromoteSuccessor();
   if (end.orderly && dead.reached == KeeperWord::kReady && !dead.told_to_stop) {
     Log(LogLevel::kInfo, mountpoint_ + " is unmounted; the keeper ends");
     return EndWith({});
   }
-  if (!was_ready_) {
+  // Killed over the first request of all: its successor answers that.
+  const bool goes_on = was_ready_ || (mount_.device.valid() && end.by_sigkill);
+  if (!goes_on) {
     if (dead.failure) return EndWith(std::unexpected(*dead.failure));
     return EndWith(Fail(Code::kInternal, "the daemon " + end.text + " before it was ready"));
   }
   ReplaceAfter(end, dead);
 }
 
+void Keeper::PromoteSuccessor() {
+  current_ = std::move(successor_);
+  successor_.reset();
+  (void)current_->link.Send(KeeperWord::kOpen);
+}
+
 void Keeper::ReplaceAfter(const End& end, const Child& dead) {
   const std::string text = dead.failure ? dead.failure->message : end.text;
   Log(LogLevel::kError, "the daemon (pid " + std::to_string(dead.pid) + ") " +
                             (dead.failure ? "failed: " + text : text) + "; it is replaced");
-  SetLastEnd(text);
+  SetLastEnd(dead.upgrade ? std::string(kUpgradeFailed) + text : text);
   state_->restarts.fetch_add(1);
   failed_starts_ += dead.reached == KeeperWord::kReady ? 0 : 1;
   if (failed_starts_ >= kStartsMax) {
@@ -509,7 +510,8 @@ void Keeper::ReplaceAfter(const End& end, const Child& dead) {
                   " daemons in a row did not come up; the last: " + text);
   }
   const bool died_young = Now() - dead.started_at < kYoung;
-  young_deaths_ = died_young && !end.by_sigkill ? std::min(young_deaths_ + 1, 20) : 0;
+  const bool from_outside = end.by_sigkill && dead.reached == KeeperWord::kReady;
+  young_deaths_ = died_young && !from_outside ? std::min(young_deaths_ + 1, 20) : 0;
   milliseconds pause = milliseconds::zero();
   if (young_deaths_ > 0) pause = std::min(kPauseMax, kPauseMin * (1 << (young_deaths_ - 1)));
   restart_at_ = Now() + pause;
@@ -528,7 +530,13 @@ void Keeper::HandleEndOfSuccessor() {
 
 void Keeper::Upgrade() {
   if (!current_ || successor_ || stop_by_ || current_->reached != KeeperWord::kReady) {
-    Log(LogLevel::kWarning, "no upgrade now: the daemon is being replaced");
+    SetLastEnd(std::string(kUpgradeFailed) + "the daemon is being replaced; try again");
+    return;
+  }
+  if (!can_be_succeeded_) {
+    SetLastEnd(std::string(kUpgradeFailed) +
+               "no root key is kept for a successor, and nobody could be asked for the passphrase; "
+               "unmount, and mount again");
     return;
   }
   SetLastEnd("");
@@ -582,6 +590,8 @@ void Keeper::SetLastEnd(const std::string& text) {
 
 Status RunKeeper(KeeperOptions options, const KeeperEvents& events) {
   pthread_setname_np(pthread_self(), "secretfs-keeper");
+  // What this process was started with open is not for the daemon to take for the keeper's.
+  close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
   Keeper keeper(std::move(options), events);
   return keeper.Run();
 }

@@ -12,11 +12,12 @@ namespace secretfs::mount {
 // What keeper and daemon say to each other, in this order. A daemon that is started beside a
 // running one says kLoaded, and waits for kOpen until that has ended: no two have the store open.
 enum class KeeperWord : char {
-  kLoaded = 'l',  // daemon: the program runs and has what it needs, the root key above all.
+  kLoaded = 'l',  // daemon: the program runs and understands its settings.
   kOpen = 'o',    // keeper: nobody else has the store; open it.
   kOpened = 'd',  // daemon: the store is open.
   kServe = 's',   // keeper: here is /dev/fuse, mounted.
-  kReady = 'r',   // daemon: mount and socket answer.
+  // daemon: mount and socket answer. With a text: no successor could get at the root key.
+  kReady = 'r',
   kStop = 'e',    // keeper: finish what you do, and end; a successor waits.
   kFailed = 'f',  // daemon: it cannot go on, and ends; the text is an EncodeError().
 };

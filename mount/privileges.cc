@@ -16,6 +16,7 @@
 #include <charconv>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "crypto/base/unique_fd.h"
 
@@ -59,31 +60,58 @@ Status DropCapabilities() {
   return {};
 }
 
-// Of what is in `directory`, without what is in directories in it.
-Status GiveEntriesTo(const ProcessUser& user, int directory, const std::string& path) {
-  const UniqueFd again(openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  const std::unique_ptr<DIR, int (*)(DIR*)> entries(fdopendir(dup(again.get())), closedir);
-  if (entries == nullptr) return FailErrno(Code::kUnavailable, path, errno);
-  while (const dirent* entry = readdir(entries.get())) {
+// What a store's directory may hold, and an audit directory.
+bool IsOfStore(std::string_view name) {
+  return name == "data.mdb" || name == "lock.mdb" || name == "audit" || name == "daemon.log" ||
+         name == "daemon.log.1";
+}
+bool IsOfAudit(std::string_view name) {
+  return name.ends_with(".segment");
+}
+
+using NameTest = bool (*)(std::string_view name);
+
+struct Entries {
+  std::vector<std::string> ours;
+  std::string other;  // One that is not; empty: there is none.
+};
+
+Result<Entries> EntriesOf(int directory, const std::string& path, NameTest is_ours) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> stream(
+      fdopendir(openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)), closedir);
+  if (stream == nullptr) return FailErrno(Code::kUnavailable, path, errno);
+  Entries entries;
+  while (const dirent* entry = readdir(stream.get())) {
     const std::string_view name = entry->d_name;
     if (name == "." || name == "..") continue;
-    if (fchownat(directory, entry->d_name, user.uid, user.gid, AT_SYMLINK_NOFOLLOW) != 0) {
-      return FailErrno(Code::kPermissionDenied, path + "/" + entry->d_name + ": give it away",
-                       errno);
+    if (is_ours(name)) {
+      entries.ours.emplace_back(name);
+    } else {
+      entries.other = name;
     }
   }
-  return {};
+  return entries;
 }
 
 // The directory itself last: if this is interrupted, it is done again.
-Status GiveDirectoryTo(const ProcessUser& user, const std::string& path, bool with_audit) {
+Status GiveDirectoryTo(const ProcessUser& user, const std::string& path, NameTest is_ours) {
   const UniqueFd directory(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!directory.valid()) return {};  // Who opens the store says what is wrong with it.
   struct stat info{};
   if (fstat(directory.get(), &info) != 0) return FailErrno(Code::kUnavailable, path, errno);
-  if (info.st_uid == user.uid && info.st_gid == user.gid) return {};
-  if (with_audit) TRY(GiveDirectoryTo(user, path + "/audit", false));
-  TRY(GiveEntriesTo(user, directory.get(), path));
+  if (info.st_uid != 0) return {};
+  TRY_ASSIGN(const Entries entries, EntriesOf(directory.get(), path, is_ours));
+  if (is_ours == IsOfAudit && !entries.other.empty()) {
+    return Fail(Code::kFailedPrecondition,
+                path + ": not given to the daemon's user, since it holds " + entries.other +
+                    ", which is no part of an audit trail; name a directory of its own");
+  }
+  for (const std::string& name : entries.ours) {
+    if (name == "audit") TRY(GiveDirectoryTo(user, path + "/audit", IsOfAudit));
+    if (fchownat(directory.get(), name.c_str(), user.uid, user.gid, AT_SYMLINK_NOFOLLOW) != 0) {
+      return FailErrno(Code::kPermissionDenied, path + "/" + name + ": give it away", errno);
+    }
+  }
   if (fchown(directory.get(), user.uid, user.gid) != 0) {
     return FailErrno(Code::kPermissionDenied, path + ": give it away", errno);
   }
@@ -146,9 +174,11 @@ Status BecomeNobody() {
 
 Status GiveStoreTo(const ProcessUser& user, const std::string& store,
                    const std::string& audit_directory) {
-  TRY(GiveDirectoryTo(user, store, true));
+  struct stat data{};
+  if (lstat((store + "/data.mdb").c_str(), &data) != 0 || !S_ISREG(data.st_mode)) return {};
+  TRY(GiveDirectoryTo(user, store, IsOfStore));
   if (audit_directory.empty()) return {};
-  return GiveDirectoryTo(user, audit_directory, false);
+  return GiveDirectoryTo(user, audit_directory, IsOfAudit);
 }
 
 }  // namespace secretfs::mount

@@ -28,9 +28,10 @@ Status CheckReach(const std::string& path);
 // BecomeUser() for the uid and gid 65534 if this process is root.
 Status BecomeNobody();
 
-// Makes `user` the owner of a store: of its directory and the files in it and in its audit
-// directory (`audit_directory`, if it is not inside). Does nothing if it is the owner already.
-// Never follows a symbolic link. Errors: kPermissionDenied, kUnavailable.
+// Makes `user` the owner of a store that is root's: of its directory, the store's own files in it,
+// and its audit directory (`audit_directory`, if it is not inside). Leaves alone whatever is not
+// root's, or no store's; never follows a symbolic link. Errors: kFailedPrecondition for an audit
+// directory that holds other things, kPermissionDenied, kUnavailable.
 Status GiveStoreTo(const ProcessUser& user, const std::string& store,
                    const std::string& audit_directory);
 

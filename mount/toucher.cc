@@ -2,12 +2,15 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <climits>
+#include <csignal>
 
 #include "mount/privileges.h"
 
@@ -31,6 +34,9 @@ Status RunToucher(const ToucherOptions& options) {
   }
   pthread_setname_np(pthread_self(), "secretfs-touch");
   TRY(BecomeNobody());
+  // Its root keeps the file system alive, which without a keeper nobody could end.
+  const pid_t keeper = getppid();
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != keeper) return {};
   const std::string prefix = options.root.valid() ? "" : options.prefix + "/";
   const int root = options.root.valid() ? options.root.get() : AT_FDCWD;
   std::array<char, PATH_MAX> bytes;

@@ -181,6 +181,8 @@ class StormTest(unittest.TestCase):
                 # A secret keeps 100 versions of one day.
                 if kill % max(1, kills // 80) == 0:
                     storm.put()
+                if kill % 5 == 0:
+                    self.daemon.read("_status")  # It serves: ten that never do would end the mount.
                 # Seldom before it serves, often while it does, at all moments between.
                 self.kill_child((kill * 7919 % 1000) / 1000 * 0.06)
             storm.put()

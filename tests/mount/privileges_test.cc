@@ -74,19 +74,43 @@ TEST(PrivilegesTest, AStoreIsGivenWithWhatIsInIt) {
   ASSERT_EQ(mkdir(store.c_str(), 0700), 0);
   ASSERT_EQ(mkdir((store + "/audit").c_str(), 0700), 0);
   std::ofstream(store + "/data.mdb") << "x";
-  std::ofstream(store + "/audit/1") << "x";
+  std::ofstream(store + "/audit/1.segment") << "x";
   std::ofstream(elsewhere) << "x";
-  ASSERT_EQ(symlink(elsewhere.c_str(), (store + "/link").c_str()), 0);
+  ASSERT_EQ(symlink(elsewhere.c_str(), (store + "/daemon.log").c_str()), 0);
   ASSERT_TRUE(GiveStoreTo(kUser, store, ""));
   const auto owner = [](const std::string& path) {
     struct stat info{};
     EXPECT_EQ(lstat(path.c_str(), &info), 0) << path;
     return info.st_uid;
   };
-  for (const char* name : {"", "/audit", "/data.mdb", "/audit/1", "/link"}) {
+  for (const char* name : {"", "/audit", "/data.mdb", "/audit/1.segment", "/daemon.log"}) {
     EXPECT_EQ(owner(store + name), kUser.uid) << name;
   }
   EXPECT_EQ(owner(elsewhere), 0u) << "a link is not followed";
+}
+
+TEST(PrivilegesTest, NothingButAStoreIsGivenAway) {
+  if (getuid() != 0) FAIL() << "needs root";
+  const testing::TempDirectory directory;
+  const std::string other = directory / "other";
+  ASSERT_EQ(mkdir(other.c_str(), 0700), 0);
+  std::ofstream(other + "/shadow") << "x";
+  struct stat info{};
+  EXPECT_TRUE(GiveStoreTo(kUser, other, "")) << "the store's opener says that it is none";
+  ASSERT_EQ(stat(other.c_str(), &info), 0);
+  EXPECT_EQ(info.st_uid, 0u);
+  const std::string store = directory / "store";
+  ASSERT_EQ(mkdir(store.c_str(), 0700), 0);
+  std::ofstream(store + "/data.mdb") << "x";
+  std::ofstream(store + "/mine") << "x";
+  const Status refused = GiveStoreTo(kUser, store, other);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kFailedPrecondition);
+  EXPECT_NE(refused.error().message.find("shadow"), std::string::npos);
+  for (const std::string& path : {other, other + "/shadow", store + "/mine"}) {
+    ASSERT_EQ(stat(path.c_str(), &info), 0);
+    EXPECT_EQ(info.st_uid, 0u) << path;
+  }
 }
 
 TEST(PrivilegesTest, AClosedDirectoryOnTheWayIsNamed) {

@@ -180,6 +180,8 @@ TEST_F(DamageTest, AnOlderPageInPlaceOfATablesRootIsRefused) {
 }
 
 // LMDB divides by it.
+// ThreadSanitizer's own handling of SIGFPE ends the process before the fault guard sees it.
+#ifndef __SANITIZE_THREAD__
 TEST_F(DamageTest, AWrongPageSizeIsAnError) {
   constexpr size_t kPageSizeAt = 40;
   for (int second_byte : {0x00, 0x01, 0x08, 0x11, 0x20, 0xff}) {
@@ -195,6 +197,7 @@ TEST_F(DamageTest, AWrongPageSizeIsAnError) {
   }
   EXPECT_EQ(WriteAll(), 0);
 }
+#endif
 
 TEST_F(DamageTest, ATruncatedFileIsAnError) {
   for (size_t size = 0; size < original_.size(); size += 4096 * 3 + 17) {
