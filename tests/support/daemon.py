@@ -11,6 +11,7 @@ import select
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import uuid
@@ -53,6 +54,8 @@ class Daemon:
         self.mountpoint = os.path.join(self.root, "mnt")
         os.mkdir(self.mountpoint)
         if user is not None:
+            # As udev makes it; where there is no udev, only root may open it.
+            os.chmod("/dev/fuse", stat.S_IMODE(os.stat("/dev/fuse").st_mode) | 0o666)
             os.chown(self.root, user, user)
             os.chown(self.mountpoint, user, user)
         self.environment = {
