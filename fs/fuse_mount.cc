@@ -197,10 +197,15 @@ Result<bool> HasMountOf(const std::string& device_number) {
   });
 }
 
-Status UnmountFuse(const std::string& mountpoint, bool lazy) {
+Status UnmountFuse(const std::string& mountpoint, bool lazy, const std::string& device_number) {
   TRY_ASSIGN(const std::string path, Canonical(mountpoint));
-  TRY_ASSIGN(const auto type, TypeMountedOn(path));
-  if (type != kType) return Fail(Code::kNotFound, path + ": no secretfs is mounted there");
+  TRY_ASSIGN(const auto entry, MountedOn(path));
+  if (!entry || entry->type != kType) {
+    return Fail(Code::kNotFound, path + ": no secretfs is mounted there");
+  }
+  if (!device_number.empty() && entry->device != device_number) {
+    return Fail(Code::kNotFound, path + ": another secretfs is mounted there");
+  }
   if (IsRoot()) {
     if (umount2(path.c_str(), UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0) return {};
     if (errno == EBUSY) return FailBusy(path);

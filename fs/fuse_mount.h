@@ -32,10 +32,10 @@ struct FuseMount {
 Result<FuseMount> MountFuse(const MountOptions& options);
 
 // Detaches `mountpoint`; with `lazy`, at once from the tree and for good when its last user is
-// gone. A mount whose daemon died is detached like any other. Errors: kNotFound if no secretfs is
-// mounted there, kFailedPrecondition if it is busy (with `lazy` false), kPermissionDenied,
-// kUnavailable.
-Status UnmountFuse(const std::string& mountpoint, bool lazy);
+// gone. A mount whose daemon died is detached like any other. `device_number`, if not empty, says
+// which file system it must be. Errors: kNotFound if no (such) secretfs is mounted there,
+// kFailedPrecondition if it is busy (with `lazy` false), kPermissionDenied, kUnavailable.
+Status UnmountFuse(const std::string& mountpoint, bool lazy, const std::string& device_number = {});
 
 // Whether this namespace has a mount of the file system, wherever it is. Errors: kUnavailable.
 Result<bool> HasMountOf(const std::string& device_number);

@@ -24,7 +24,10 @@ Result<std::span<uint8_t>> RequestSource::Next() {
   while (!stop_.load(std::memory_order_acquire)) {
     Open(slot_);
     const ssize_t size = read(device_, slot_.bytes, sizeof slot_.bytes);
-    if (size > 0) return std::span(slot_.bytes, static_cast<size_t>(size));
+    if (size > 0) {
+      slot_.taken.fetch_add(1, std::memory_order_relaxed);
+      return std::span(slot_.bytes, static_cast<size_t>(size));
+    }
     const int error = size == 0 ? ENODEV : errno;
     ClearSlot(slot_);
     if (error == ENODEV) break;

@@ -11,6 +11,8 @@
 #include <array>
 #include <string_view>
 
+#include "fs/attachment.h"
+
 namespace secretfs::fs {
 namespace {
 
@@ -71,24 +73,16 @@ Result<pid_t> Spawn(const std::vector<std::string>& arguments, int socket, int s
 UniqueFd ReceiveDescriptor(int socket) {
   char byte = 0;
   iovec data{&byte, 1};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
   msghdr message{};
   message.msg_iov = &data;
   message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
+  Attachment attachment;
+  attachment.MakeRoom(message);
   ssize_t size;
   do {
     size = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
   } while (size < 0 && errno == EINTR);
-  const cmsghdr* header = size > 0 ? CMSG_FIRSTHDR(&message) : nullptr;
-  if (header == nullptr || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS ||
-      header->cmsg_len < CMSG_LEN(sizeof(int))) {
-    return {};
-  }
-  int descriptor = -1;
-  memcpy(&descriptor, CMSG_DATA(header), sizeof descriptor);
-  return UniqueFd(descriptor);
+  return size > 0 ? Attachment::TakeFrom(message) : UniqueFd();
 }
 
 std::string ReadAll(int pipe) {

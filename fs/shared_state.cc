@@ -6,7 +6,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstring>
 #include <type_traits>
+
+#include "crypto/base/check.h"
 
 namespace secretfs::fs {
 
@@ -47,6 +51,16 @@ Result<SharedStatePtr> MapSharedState(int fd) {
   state->layout.compare_exchange_strong(layout, SharedState::kLayout);
   if (layout != 0 && layout != SharedState::kLayout) return other_build();
   return state;
+}
+
+Status ClaimFor(SharedState& state, std::string_view store_id) {
+  CHECK(store_id.size() < sizeof state.store_id);
+  if (state.store_id[0] == '\0') std::ranges::copy(store_id, state.store_id);
+  if (std::string_view(state.store_id, strnlen(state.store_id, sizeof state.store_id)) == store_id) {
+    return {};
+  }
+  return Fail(Code::kFailedPrecondition,
+              "this is another store than the one that is mounted; unmount, and mount again");
 }
 
 }  // namespace secretfs::fs

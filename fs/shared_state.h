@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string_view>
 
 #include "crypto/base/result.h"
 #include "crypto/base/unique_fd.h"
@@ -27,6 +28,8 @@ struct RequestSlot {
   std::atomic<uint32_t> busy;
   // Daemons that began to answer the request and died.
   std::atomic<uint32_t> attempts;
+  // How many requests were ever read into it.
+  std::atomic<uint64_t> taken;
   alignas(4096) uint8_t bytes[kRequestBytesMax];
 };
 
@@ -37,7 +40,7 @@ struct RequestSlot {
 // The layout is an interface between builds, since an upgrade hands it on: only append, and count
 // `kLayout` up for anything else.
 struct SharedState {
-  static constexpr uint64_t kLayout = 0x5346'5300'0000'0001;
+  static constexpr uint64_t kLayout = 0x5346'5300'0000'0002;
 
   std::atomic<uint64_t> layout;
 
@@ -59,6 +62,8 @@ struct SharedState {
   std::atomic<uint64_t> next_change;
   PollHandles poll_handles;
   CallerMemory caller_memory;
+  // Of the store whose node ids the kernel has; written by the first daemon.
+  char store_id[40];
 
   RequestSlot slots[kReaderThreadsMax];
 };
@@ -73,5 +78,9 @@ Result<UniqueFd> CreateSharedState();
 // Maps the state behind `fd`. Errors: kFailedPrecondition for that of a build with another layout,
 // kUnavailable.
 Result<SharedStatePtr> MapSharedState(int fd);
+
+// Says which store's ids the kernel gets; the first daemon decides. Errors: kFailedPrecondition if
+// it was another store: what the kernel holds would lead to other secrets.
+Status ClaimFor(SharedState& state, std::string_view store_id);
 
 }  // namespace secretfs::fs

@@ -15,11 +15,13 @@
 #include "fs/fuse_mount.h"
 #include "mount/cli_verbs.h"
 #include "mount/daemon.h"
+#include "mount/daemon_process.h"
 #include "mount/keeper.h"
 #include "mount/launch.h"
+#include "mount/listen_socket.h"
 #include "mount/log_file.h"
 #include "mount/privileges.h"
-#include "mount/service_notify.h"
+#include "mount/service_manager.h"
 #include "mount/toucher.h"
 #include "store/secret_service.h"
 
@@ -38,6 +40,7 @@ struct MountOptions {
   std::string root_key;
   bool foreground = false;
   bool reprompt = false;
+  bool fd_store = false;
   bool resend = true;
   // Of a keeper that LaunchDaemon() started; -1: none.
   int ready_fd = -1;
@@ -88,6 +91,7 @@ std::vector<std::string> SettingArguments(const MountOptions& options, const Con
     arguments.insert(arguments.end(), {"--root-key", crypto::DescribeRootKeySource(*root_key)});
   }
   if (!options.resend) arguments.emplace_back("--no-resend");
+  if (options.fd_store) arguments.emplace_back("--fd-store");
   arguments.push_back(config.mountpoint);
   return arguments;
 }
@@ -117,8 +121,13 @@ Status KeepInForeground(Cli& cli, const MountOptions& options) {
   if (options.ready_fd >= 0 && chdir("/") != 0) {
     return FailErrno(Code::kUnavailable, "change to the directory /", errno);
   }
-  const std::string notify_socket = cli.environment.Get("NOTIFY_SOCKET");
+  const ServiceManager manager(cli.environment.Get("NOTIFY_SOCKET"));
+  GivenDescriptors given = TakeGivenDescriptors(cli.environment);
   auto keep = [&]() -> Status {
+    if (options.fd_store && !manager.exists()) {
+      return Fail(Code::kInvalidArgument,
+                  "--fd-store is for a unit of systemd with FileDescriptorStoreMax=");
+    }
     TRY_ASSIGN(const Config config, MountSettings(cli, options));
     TRY_ASSIGN(const auto root_key, RootKeyPlace(options, cli.random));
     // As it would be resolved now, but for the places, which stay.
@@ -134,20 +143,19 @@ Status KeepInForeground(Cli& cli, const MountOptions& options) {
                          .daemon_arguments = SettingArguments(options, config, root_key),
                          .toucher_arguments = {"toucher", "--prefix", config.mountpoint},
                          .passphrase = std::move(passphrase),
-                         .reprompt = options.reprompt};
+                         .reprompt = options.reprompt,
+                         .manager = manager,
+                         .given = std::move(given),
+                         .leave_with_manager = options.fd_store};
     keeper.daemon_arguments.insert(
         keeper.daemon_arguments.begin(),
         {"daemon", "--config", "/proc/self/fd/" + std::to_string(kConfigFd)});
     if (options.ready_fd >= 0) keeper.daemon_arguments.emplace_back("--stamp-log");
-    return RunKeeper(std::move(keeper),
-                     {.ready =
-                          [&] {
-                            NotifyServiceManager(notify_socket, "READY=1\nSTATUS=Serving " +
-                                                                    config.store + " on " +
-                                                                    config.mountpoint);
-                            return readiness.Report({});
-                          },
-                      .stopping = [&] { NotifyServiceManager(notify_socket, "STOPPING=1"); }});
+    return RunKeeper(std::move(keeper), {.ready = [&] {
+                       manager.Notify("READY=1\nSTATUS=Serving " + config.store + " on " +
+                                      config.mountpoint);
+                       return readiness.Report({});
+                     }});
   };
   Status kept = keep();
   if (!kept) readiness.Report(kept);
@@ -197,6 +205,7 @@ Status ServeForKeeper(Cli& cli, const MountOptions& options, bool stamp_log) {
                        .root_key = {},
                        .root_key_environment = {},
                        .user = FindUser(config.user),
+                       .ends_with_keeper = options.fd_store,
                        .resend = options.resend};
   TRY_ASSIGN(daemon.root_key, RootKeyPlace(options, cli.random));
   daemon.root_key_environment.credentials_directory = cli.environment.Get("CREDENTIALS_DIRECTORY");
@@ -205,10 +214,9 @@ Status ServeForKeeper(Cli& cli, const MountOptions& options, bool stamp_log) {
   return RunDaemon(daemon, std::move(descriptors));
 }
 
-// What the daemon on the socket says of itself and its keeper.
+// What the daemon on the socket says of itself.
 struct Serving {
   std::string mountpoint;
-  int keeper_pid = 0;
   uint64_t upgrades = 0;
   std::string last_end;
 };
@@ -225,32 +233,31 @@ Result<Serving> AskServing(Cli& cli) {
   Serving serving;
   for (const auto& [name, value] : fields) {
     if (name == "mountpoint") serving.mountpoint = value;
-    if (name == "keeper_pid") ReadNumber(value, serving.keeper_pid);
     if (name == "upgrades") ReadNumber(value, serving.upgrades);
     if (name == "last_end") serving.last_end = value;
   }
   return serving;
 }
 
-UniqueFd OpenProcess(int pid) {
-  return UniqueFd(pid > 0 ? static_cast<int>(syscall(SYS_pidfd_open, pid, 0)) : -1);
-}
-
-// A descriptor of the process that keeps `mountpoint`; invalid if the socket is another mount's or
-// nobody's.
-UniqueFd FindKeeper(Cli& cli, const std::string& mountpoint) {
-  const auto serving = AskServing(cli);
-  if (!serving || serving->mountpoint != mountpoint) return {};
-  return OpenProcess(serving->keeper_pid);
+// A descriptor of the keeper behind the socket: the process that listens there, by the kernel and
+// not by what a daemon says. Errors: kUnavailable.
+Result<UniqueFd> FindKeeper(Cli& cli) {
+  TRY_ASSIGN(const Config config, cli.Settings());
+  TRY_ASSIGN(const UniqueFd connection, ConnectSocket(config.socket));
+  UniqueFd keeper(static_cast<int>(syscall(SYS_pidfd_open, ListenerOf(connection.get()), 0)));
+  // Unless it is there still, the number may have become another's.
+  TRY(ConnectSocket(config.socket));
+  if (!keeper.valid()) return FailErrno(Code::kUnavailable, "find the keeper", errno);
+  return keeper;
 }
 
 // Asks the keeper to replace the daemon by the program that is installed now, and waits for it.
 Status Upgrade(Cli& cli) {
   TRY_ASSIGN(const Serving before, AskServing(cli));
-  const UniqueFd keeper = OpenProcess(before.keeper_pid);
-  if (!keeper.valid() || syscall(SYS_pidfd_send_signal, keeper.get(), SIGHUP, nullptr, 0) != 0) {
+  TRY_ASSIGN(const UniqueFd keeper, FindKeeper(cli));
+  if (syscall(SYS_pidfd_send_signal, keeper.get(), SIGHUP, nullptr, 0) != 0) {
     return FailErrno(errno == EPERM ? Code::kPermissionDenied : Code::kUnavailable,
-                     "signal the keeper, process " + std::to_string(before.keeper_pid), errno);
+                     "signal the keeper", errno);
   }
   const auto begun = std::chrono::steady_clock::now();
   const auto deadline = begun + kUpgradeTime;
@@ -271,12 +278,16 @@ Status Upgrade(Cli& cli) {
 
 Status Unmount(Cli& cli, const std::string& named, bool lazy) {
   const std::string mountpoint = AbsolutePath(named);
-  const UniqueFd keeper = FindKeeper(cli, mountpoint);
+  // The socket may be another mount's, or nobody's.
+  const auto serving = AskServing(cli);
+  const auto keeper = serving && serving->mountpoint == mountpoint
+                          ? FindKeeper(cli)
+                          : Fail(Code::kNotFound, "it is another mount's socket");
   TRY(fs::UnmountFuse(mountpoint, lazy));
-  if (!keeper.valid()) return {};
+  if (!keeper) return {};
   // The keeper ends when its mount does. Waiting for it lets the next command mount the store
   // again.
-  pollfd ended{keeper.get(), POLLIN, 0};
+  pollfd ended{keeper->get(), POLLIN, 0};
   if (poll(&ended, 1, kDaemonEndMs) == 0) {
     cli.Note("the daemon still serves files that are open");
   }
@@ -296,6 +307,9 @@ void AddMountVerbs(CLI::App& app, Cli& cli) {
                   "Stay, and log to standard error (for service managers)");
   mount->add_flag("--reprompt", options->reprompt,
                   "Keep no root key in memory for a daemon that has to be started again");
+  mount->add_flag("--fd-store", options->fd_store,
+                  "With -f, in a unit of systemd: leave the mount with the service manager, so that "
+                  "a keeper that was killed is replaced as well");
   mount->add_flag("!--no-resend", options->resend)->group("");
   mount->add_option("--ready-fd", options->ready_fd)->group("");
   mount->add_option("--passphrase-fd", options->passphrase_fd)->group("");
@@ -312,6 +326,7 @@ void AddMountVerbs(CLI::App& app, Cli& cli) {
   daemon->add_option("MOUNTPOINT", options->mountpoint);
   daemon->add_option("--store", cli.places.store);
   daemon->add_option("--root-key", options->root_key);
+  daemon->add_flag("--fd-store", options->fd_store);
   daemon->add_flag("!--no-resend", options->resend);
   daemon->add_flag("--stamp-log", *stamp_log);
   daemon->callback([&cli, options, stamp_log] {

@@ -108,7 +108,7 @@ class Upkeep {
 enum class EndReason : uint8_t { kUnmounted, kReplaced };
 
 // Waits until the file system is unmounted or the keeper asks to stop.
-EndReason WaitForEnd(KeeperLink& link, int ended) {
+EndReason WaitForEnd(KeeperLink& link, int ended, bool ends_with_keeper) {
   std::array<pollfd, 2> fds = {pollfd{ended, POLLIN, 0}, pollfd{link.fd(), POLLIN, 0}};
   while (true) {
     if (poll(fds.data(), fds.size(), -1) < 0) continue;
@@ -117,6 +117,7 @@ EndReason WaitForEnd(KeeperLink& link, int ended) {
     const auto message = link.Receive();
     if (message && *message && (*message)->word == KeeperWord::kStop) return EndReason::kReplaced;
     if (message && *message) continue;
+    if (ends_with_keeper) return EndReason::kReplaced;
     Log(LogLevel::kError,
         "the keeper is gone: nobody will start the daemon again; unmount, and mount again");
     fds[1].fd = -1;
@@ -223,6 +224,7 @@ Status Serve(const DaemonOptions& options, KeeperLink& link, DaemonDescriptors d
   TRY(BecomeUser(options.user));
   TRY(CheckReach(config.store));
   TRY_ASSIGN(auto service, OpenService(options, *root_key, clock, random));
+  TRY(fs::ClaimFor(*state, service->header().store_id));
   TRY(link.Send(KeeperWord::kOpened));
   TRY_ASSIGN(KeeperMessage mounted, link.Await(KeeperWord::kServe));
   Daemon daemon(std::move(service), std::move(state), config, clock);
@@ -231,7 +233,8 @@ Status Serve(const DaemonOptions& options, KeeperLink& link, DaemonDescriptors d
                            " and answers on " + config.socket);
   TRY(link.Send(KeeperWord::kReady,
                 IsAskedFor(options, daemon.service->header()) ? "asked for" : ""));
-  if (WaitForEnd(link, daemon.session->ended_fd()) == EndReason::kReplaced) {
+  if (WaitForEnd(link, daemon.session->ended_fd(), options.ends_with_keeper) ==
+      EndReason::kReplaced) {
     Log(LogLevel::kInfo, "the daemon hands over to its successor");
     daemon.http.reset();  // May wait for clients; files are served meanwhile.
     daemon.upkeep.reset();

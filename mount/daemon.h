@@ -16,6 +16,7 @@ struct DaemonOptions {
   std::optional<crypto::RootKeySource> root_key;
   crypto::RootKeyEnvironment root_key_environment;
   std::optional<ProcessUser> user;  // Whom to become, if this is root.
+  bool ends_with_keeper = false;    // Another keeper will come, which starts a daemon of its own.
   bool resend = true;               // False: as on a kernel without FUSE_NOTIFY_RESEND, for tests.
 };
 
@@ -30,7 +31,8 @@ struct DaemonDescriptors {
 // The life of one daemon under its keeper, in this order: root key, (word of the keeper) store,
 // (word of the keeper, with the mount) socket, file system session; then it serves until somebody
 // unmounts or the keeper asks it to make room for a successor, and takes everything down in
-// reverse. Without its keeper it goes on serving, until somebody unmounts.
+// reverse. Without its keeper it goes on serving, until somebody unmounts, or ends as well, with
+// its requests left to the next (`ends_with_keeper`).
 //
 // Threads: this one waits; "secretfs-upkeep" puts the audit trail on the disk, destroys secrets
 // whose time has come and bounds the log; libmicrohttpd's and the session's serve. All are joined

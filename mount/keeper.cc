@@ -4,12 +4,9 @@
 #include <linux/close_range.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,16 +14,16 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <memory>
 #include <optional>
 
 #include "crypto/base/log.h"
 #include "crypto/root_key_deposit.h"
 #include "fs/fuse_mount.h"
 #include "fs/shared_state.h"
-#include "mount/keeper_link.h"
-#include "mount/listen_socket.h"
+#include "mount/daemon_process.h"
+#include "mount/kept_mount.h"
 #include "mount/privileges.h"
+#include "mount/restart_policy.h"
 #include "mount/spawn.h"
 #include "mount/toucher.h"
 #include "mount/watchdog.h"
@@ -36,15 +33,15 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-using SteadyTime = std::chrono::steady_clock::time_point;
+using SteadyTime = DaemonProcess::Time;
 
 constexpr milliseconds kTick{1000};
-constexpr int kStartsMax = 10;
-constexpr milliseconds kPauseMin{10};
-constexpr milliseconds kPauseMax{5000};
-// A daemon that lived longer than this was well.
-constexpr seconds kYoung{10};
 constexpr seconds kOpenFilesGrace{5};
+// How long a daemon may take from one step to the next, when there is nobody whom it could ask.
+constexpr seconds kStepTime{30};
+// How long one may take to finish what it does, for its successor.
+constexpr seconds kHandOverTime{10};
+constexpr int kWordsAtOnce = 16;
 
 SteadyTime Now() {
   return std::chrono::steady_clock::now();
@@ -73,78 +70,26 @@ Status ClearDeadMount(const std::string& mountpoint) {
   return fs::UnmountFuse(mountpoint, /*lazy=*/true);
 }
 
-Result<UniqueFd> MemoryFileOf(const std::string& text) {
-  UniqueFd fd(memfd_create("secretfs-settings", MFD_CLOEXEC));
-  if (!fd.valid() || write(fd.get(), text.data(), text.size()) < 0) {
-    return FailErrno(Code::kUnavailable, "keep the settings", errno);
-  }
-  return fd;
-}
-
-// A daemon, from its start to its end.
-struct Child {
-  pid_t pid = -1;
-  UniqueFd process;  // Its pidfd.
-  KeeperLink link;
-  SteadyTime started_at;
-  KeeperWord reached = KeeperWord::kFailed;  // The last step that it reported.
-  bool told_to_stop = false;
-  std::optional<Error> failure;  // What it said before it ended.
-  struct Upgrade {
-    UniqueFd program;
-    Config config;
-  };
-  std::optional<Upgrade> upgrade;  // What it runs, and how, if that is not what ran before.
-};
-
-struct End {
-  bool orderly = false;  // Exit status 0: it was told to stop, or the mount is gone.
-  bool by_sigkill = false;
-  std::string text;
-};
-
-End EndOf(pid_t pid) {
-  int status = 0;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
-  if (WIFSIGNALED(status)) {
-    return {.orderly = false,
-            .by_sigkill = WTERMSIG(status) == SIGKILL,
-            .text = "was killed by signal " + std::to_string(WTERMSIG(status))};
-  }
-  return {.orderly = WEXITSTATUS(status) == 0,
-          .by_sigkill = false,
-          .text = "ended with status " + std::to_string(WEXITSTATUS(status))};
-}
-
 class Keeper {
  public:
   Keeper(KeeperOptions options, const KeeperEvents& events)
-      : options_(std::move(options)), mountpoint_(options_.config.mountpoint), events_(events) {}
+      : options_(std::move(options)),
+        place_{options_.config.store, options_.config.mountpoint, options_.config.socket},
+        events_(events) {}
 
   ~Keeper() {
-    StopToucher();
-    mount_.private_mount.Reset();
+    if (options_.leave_with_manager) TakeBackFromManager(options_.manager);
+    EndWatching();
     // Whatever went wrong: a mount that nobody serves must not stay.
-    const auto is_mounted = fs::HasMountOf(mount_.device_number);
-    if (mount_.device.valid() && is_mounted && *is_mounted) {
-      if (Status detached = fs::UnmountFuse(mountpoint_, /*lazy=*/true); !detached) {
-        Log(LogLevel::kError, detached.error().message);
-      }
-    }
-    for (auto* child : {&current_, &successor_}) {
-      if (*child) {
-        kill((*child)->pid, SIGKILL);
-        EndOf((*child)->pid);
-      }
-    }
+    const auto is_mounted = fs::HasMountOf(kept_.mount.device_number);
+    if (kept_.mount.device.valid() && is_mounted && *is_mounted) Detach();
   }
   Keeper(const Keeper&) = delete;
   Keeper& operator=(const Keeper&) = delete;
 
   Status Run() {
     TRY(Prepare());
-    TRY_ASSIGN(current_, Start(program_.get(), options_.config));
+    TRY(StartCurrent());
     while (!ended_) {
       Wait();
       if (!ended_) HandleTimes();
@@ -154,25 +99,35 @@ class Keeper {
 
  private:
   Status Prepare();
-  Result<Child> Start(int program, const Config& config);
+  Status MakeState();
+  Result<DaemonProcess> Start(int program, const Config& config);
+  Status StartCurrent();
 
   void Wait();
   void HandleSignals();
-  void HandleMessages(Child& child);
-  void HandleWord(Child& child, KeeperMessage message);
+  void HandleWords(DaemonProcess& daemon);
+  void HandleWord(DaemonProcess& daemon, const KeeperMessage& message);
+  void HandleLoaded(DaemonProcess& daemon);
+  void HandleReady(DaemonProcess& daemon, bool can_be_succeeded);
   void HandleTimes();
+  void HandleTick();
   void HandleEndOfCurrent();
   void HandleEndOfSuccessor();
+  void LetOpen(DaemonProcess& daemon);
   void PromoteSuccessor();
 
-  void MountAndServe(Child& child);
+  Status Mount();
+  void LetServe(DaemonProcess& daemon);
   Status StartToucher();
-  void StopToucher();
   void HandleEndOfToucher();
   void HandleMountsChanged();
-  void ReplaceAfter(const End& end, const Child& dead);
+  void EndWatching();
+  void ReplaceAfter(const ProcessEnd& end, const DaemonProcess& dead);
+  void StartAgainAfter(const RestartPolicy::Death& death, const std::string& why);
   void Upgrade();
+  Status StartSuccessor();
   void Unmount();
+  void Detach();
   // The mount is over: `outcome` is what Run() returns.
   void EndWith(Status outcome) {
     if (!ended_) outcome_ = std::move(outcome);
@@ -180,27 +135,25 @@ class Keeper {
   }
   void GiveUp(const std::string& why);
   void SetLastEnd(const std::string& text);
+  void RefuseUpgrade(const std::string& why);
 
   KeeperOptions options_;
-  const std::string mountpoint_;
+  const MountPlace place_;
   const KeeperEvents& events_;
   std::string program_path_;  // Where an upgrade finds its program.
   UniqueFd program_;          // What serves now: a file that was replaced there stays at hand.
   UniqueFd signals_;
-  UniqueFd memory_;
+  KeptMount kept_;  // Not mounted yet: without a device.
+  bool was_taken_over_ = false;
   fs::SharedStatePtr state_;
-  UniqueFd deposit_;
-  std::unique_ptr<ListenSocket> socket_;
-  UniqueFd listener_;
-  fs::FuseMount mount_;  // Empty before it is mounted.
-  UniqueFd mounts_;      // /proc/self/mountinfo, which tells when it changes.
+  UniqueFd mounts_;  // /proc/self/mountinfo, which tells when it changes.
   UniqueFd to_toucher_;
   UniqueFd from_daemon_;  // The toucher's end of it.
-  pid_t toucher_ = -1;
-  UniqueFd toucher_process_;
+  ChildProcess toucher_;
 
-  std::optional<Child> current_;
-  std::optional<Child> successor_;
+  std::optional<DaemonProcess> current_;
+  std::optional<DaemonProcess> successor_;
+  RestartPolicy policy_;
   std::optional<SteadyTime> restart_at_;
   std::optional<SteadyTime> toucher_restart_at_;
   std::optional<SteadyTime> stop_by_;  // Unmounted; what is still open by then is cut off.
@@ -208,8 +161,6 @@ class Keeper {
   Watchdog watchdog_;
   bool was_ready_ = false;
   bool can_be_succeeded_ = true;  // By a daemon that nobody can be asked for.
-  int failed_starts_ = 0;
-  int young_deaths_ = 0;
   bool ended_ = false;
   Status outcome_;
 };
@@ -231,65 +182,58 @@ Status Keeper::Prepare() {
   program_ = UniqueFd(open("/proc/self/exe", O_PATH | O_CLOEXEC));
   if (!program_.valid()) return FailErrno(Code::kUnavailable, "/proc/self/exe", errno);
   TRY_ASSIGN(signals_, BlockSignals());
-  TRY_ASSIGN(memory_, fs::CreateSharedState());
-  TRY_ASSIGN(state_, fs::MapSharedState(memory_.get()));
-  state_->keeper_pid = static_cast<uint64_t>(getpid());
-  if (!options_.reprompt) {
-    auto deposit = crypto::CreateDeposit();
-    if (deposit) {
-      deposit_ = *std::move(deposit);
-    } else {
-      Log(LogLevel::kWarning,
-          deposit.error().message + "; a daemon that is started again reads the root key itself");
-    }
-  }
-  TRY_ASSIGN(socket_, ListenSocket::Open(options_.config.socket));
-  listener_ = socket_->TakeDescriptor();
   std::array<int, 2> pair{};
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair.data()) != 0) {
     return FailErrno(Code::kUnavailable, "connect the toucher", errno);
   }
   to_toucher_ = UniqueFd(pair[0]);
   from_daemon_ = UniqueFd(pair[1]);
+
+  TRY_ASSIGN(auto left, TakeKeptMount(std::move(options_.given), place_));
+  if (left) {
+    kept_ = *std::move(left);
+    was_taken_over_ = true;
+    Log(LogLevel::kInfo, place_.mountpoint + ": taking over the mount of the keeper before");
+  } else {
+    TRY(MakeState());
+  }
+  TRY_ASSIGN(state_, fs::MapSharedState(kept_.shared_state.get()));
+  state_->keeper_pid = static_cast<uint64_t>(getpid());
   return {};
 }
 
-Result<Child> Keeper::Start(int program, const Config& config) {
-  TRY_ASSIGN(const UniqueFd settings, MemoryFileOf(FormatConfig(config)));
-  TRY_ASSIGN(KeeperLink::Ends ends, KeeperLink::Connect());
-  SpawnPlan plan;
-  std::vector<UniqueFd> parked;
-  const auto place = [&](int from, int to) -> Status {
-    if (from < 0) return {};
-    TRY_ASSIGN(UniqueFd above, SpawnPlan::Park(from));
-    plan.Place(above.get(), to);
-    parked.push_back(std::move(above));
-    return {};
-  };
-  TRY(place(ends.daemon.fd(), kLinkFd));
-  TRY(place(memory_.get(), kSharedStateFd));
-  TRY(place(listener_.get(), kListenFd));
-  TRY(place(deposit_.get(), kDepositFd));
-  TRY(place(options_.passphrase.get(), kDaemonPassphraseFd));
-  TRY(place(program, kProgramFd));
-  TRY(place(to_toucher_.get(), kTouchFd));
-  TRY(place(settings.get(), kConfigFd));
-  plan.CloseFrom(kDaemonFdEnd);
-  const std::string path = "/proc/self/fd/" + std::to_string(kProgramFd);
-  TRY_ASSIGN(const pid_t pid, plan.Spawn(path.c_str(), options_.daemon_arguments));
+Status Keeper::MakeState() {
+  TRY_ASSIGN(kept_.shared_state, fs::CreateSharedState());
+  TRY_ASSIGN(kept_.socket, ListenSocket::Open(place_.socket));
+  if (options_.reprompt) return {};
+  if (auto deposit = crypto::CreateDeposit()) {
+    kept_.deposit = *std::move(deposit);
+  } else {
+    Log(LogLevel::kWarning,
+        deposit.error().message + "; a daemon that is started again reads the root key itself");
+  }
+  return {};
+}
+
+Result<DaemonProcess> Keeper::Start(int program, const Config& config) {
+  TRY_ASSIGN(DaemonProcess daemon, StartDaemon({.program = program,
+                                                .config = &config,
+                                                .arguments = &options_.daemon_arguments,
+                                                .shared_state = kept_.shared_state.get(),
+                                                .listener = kept_.socket->fd(),
+                                                .deposit = kept_.deposit.get(),
+                                                .passphrase = options_.passphrase.get(),
+                                                .toucher = to_toucher_.get()}));
   options_.passphrase.Reset();
-  Child child{.pid = pid,
-              .process = UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))),
-              .link = std::move(ends.keeper),
-              .started_at = Now(),
-              .failure = std::nullopt,
-              .upgrade = std::nullopt};
   state_->generation.fetch_add(1);
-  if (child.process.valid()) return child;
-  const auto failure = FailErrno(Code::kUnavailable, "watch the daemon", errno);
-  kill(pid, SIGKILL);
-  EndOf(pid);
-  return failure;
+  return daemon;
+}
+
+Status Keeper::StartCurrent() {
+  TRY_ASSIGN(current_, Start(program_.get(), options_.config));
+  // The first may ask somebody for a passphrase, who takes the time that it takes.
+  if (was_ready_ || was_taken_over_) current_->due_at = Now() + kStepTime;
+  return {};
 }
 
 void Keeper::Wait() {
@@ -299,16 +243,16 @@ void Keeper::Wait() {
   const auto wait = std::chrono::ceil<milliseconds>(wake - Now());
   std::array<pollfd, 7> fds = {pollfd{signals_.get(), POLLIN, 0},
                                pollfd{current_ ? current_->link.fd() : -1, POLLIN, 0},
-                               pollfd{current_ ? current_->process.get() : -1, POLLIN, 0},
+                               pollfd{current_ ? current_->process.fd() : -1, POLLIN, 0},
                                pollfd{successor_ ? successor_->link.fd() : -1, POLLIN, 0},
-                               pollfd{successor_ ? successor_->process.get() : -1, POLLIN, 0},
-                               pollfd{toucher_process_.get(), POLLIN, 0},
+                               pollfd{successor_ ? successor_->process.fd() : -1, POLLIN, 0},
+                               pollfd{toucher_.fd(), POLLIN, 0},
                                pollfd{mounts_.get(), POLLPRI, 0}};
   const int timeout_ms = static_cast<int>(std::max(milliseconds::zero(), wait).count());
   if (poll(fds.data(), fds.size(), timeout_ms) <= 0) return;
   if (fds[0].revents != 0) HandleSignals();
-  if (fds[1].revents != 0 && current_) HandleMessages(*current_);
-  if (fds[3].revents != 0 && successor_) HandleMessages(*successor_);
+  if (fds[1].revents != 0 && current_) HandleWords(*current_);
+  if (fds[3].revents != 0 && successor_) HandleWords(*successor_);
   if (fds[4].revents != 0 && successor_) HandleEndOfSuccessor();
   if (fds[2].revents != 0 && current_) HandleEndOfCurrent();
   if (fds[5].revents != 0) HandleEndOfToucher();
@@ -326,72 +270,105 @@ void Keeper::HandleSignals() {
   }
 }
 
-void Keeper::HandleMessages(Child& child) {
-  pollfd readable{child.link.fd(), POLLIN, 0};
-  while (poll(&readable, 1, 0) == 1 && (readable.revents & POLLIN) != 0) {
-    auto message = child.link.Receive();
-    if (!message || !*message) break;
-    HandleWord(child, **std::move(message));
-    if (ended_) return;
+void Keeper::HandleWords(DaemonProcess& daemon) {
+  pollfd readable{daemon.link.fd(), POLLIN, 0};
+  for (int i = 0; i < kWordsAtOnce && !ended_; ++i) {
+    if (poll(&readable, 1, 0) != 1) return;
+    const auto message = daemon.link.Receive();
+    if (!message) return;
+    if (!*message) {
+      // It is about to end, and told nothing more but by that.
+      daemon.link = KeeperLink();
+      daemon.due_at = Now() + kHandOverTime;
+      return;
+    }
+    if (!MayFollow(daemon.reached, (*message)->word)) {
+      Log(LogLevel::kError, "the daemon says what it may not say now; it is killed");
+      daemon.process.Kill();
+      daemon.link = KeeperLink();
+      return;
+    }
+    // May move the daemon from one member to the other: it is not the same behind this.
+    const bool goes_on = (*message)->word != KeeperWord::kLoaded;
+    HandleWord(daemon, **message);
+    if (!goes_on) return;
   }
 }
 
-void Keeper::HandleWord(Child& child, KeeperMessage message) {
-  child.reached = message.word;
+void Keeper::HandleWord(DaemonProcess& daemon, const KeeperMessage& message) {
+  daemon.reached = message.word;
+  if (daemon.due_at && !daemon.told_to_stop) daemon.due_at = Now() + kStepTime;
   switch (message.word) {
     case KeeperWord::kLoaded:
-      if (current_ && &child == &*current_) {
-        // Its failure shows as its end.
-        (void)child.link.Send(KeeperWord::kOpen);
-      } else if (current_) {
-        current_->told_to_stop = true;
-        (void)current_->link.Send(KeeperWord::kStop);
-      } else {
-        // The one before died meanwhile.
-        restart_at_.reset();
-        PromoteSuccessor();
-      }
-      return;
+      return HandleLoaded(daemon);
     case KeeperWord::kOpened:
-      MountAndServe(child);
-      return;
+      return LetServe(daemon);
     case KeeperWord::kReady:
-      failed_starts_ = 0;
-      watchdog_.Reset();
-      can_be_succeeded_ = message.text.empty();
-      if (child.upgrade) {
-        state_->upgrades.fetch_add(1);
-        program_ = std::move(child.upgrade->program);
-        options_.config = std::move(child.upgrade->config);
-        child.upgrade.reset();
-      }
-      if (!was_ready_) {
-        was_ready_ = true;
-        if (!events_.ready()) Unmount();
-      }
-      return;
+      return HandleReady(daemon, message.text.empty());
     case KeeperWord::kFailed:
-      child.failure = DecodeError(message.text);
+      daemon.failure = DecodeError(message.text);
       return;
+    case KeeperWord::kStarted:
     case KeeperWord::kOpen:
     case KeeperWord::kServe:
     case KeeperWord::kStop:
-      break;
+      return;
   }
-  Log(LogLevel::kError, "the daemon says what only a keeper says");
 }
 
-void Keeper::MountAndServe(Child& child) {
-  if (!mount_.device.valid()) {
-    const auto mount = [&]() -> Status {
-      TRY(ClearDeadMount(mountpoint_));
-      TRY_ASSIGN(mount_, fs::MountFuse({.mountpoint = mountpoint_,
-                                        .allow_other = options_.config.allow_other}));
-      return StartToucher();
-    };
-    if (Status mounted = mount(); !mounted) return EndWith(std::move(mounted));
+void Keeper::HandleLoaded(DaemonProcess& daemon) {
+  if (current_ && &daemon == &*current_) return LetOpen(daemon);
+  if (current_) {
+    daemon.due_at.reset();
+    current_->told_to_stop = true;
+    current_->due_at = Now() + kHandOverTime;
+    (void)current_->link.Send(KeeperWord::kStop);
+    return;
   }
-  (void)child.link.Send(KeeperWord::kServe, {}, mount_.device.get());
+  // The one before died meanwhile.
+  restart_at_.reset();
+  PromoteSuccessor();
+}
+
+// If it does not hear this, its end says so.
+void Keeper::LetOpen(DaemonProcess& daemon) {
+  if (was_ready_) daemon.due_at = Now() + kStepTime;
+  (void)daemon.link.Send(KeeperWord::kOpen);
+}
+
+void Keeper::LetServe(DaemonProcess& daemon) {
+  if (Status mounted = Mount(); !mounted) return EndWith(std::move(mounted));
+  (void)daemon.link.Send(KeeperWord::kServe, {}, kept_.mount.device.get());
+}
+
+void Keeper::HandleReady(DaemonProcess& daemon, bool can_be_succeeded) {
+  daemon.due_at.reset();
+  policy_.Served();
+  watchdog_.Reset();
+  can_be_succeeded_ = can_be_succeeded;
+  if (daemon.upgrade) {
+    state_->upgrades.fetch_add(1);
+    program_ = std::move(daemon.upgrade->program);
+    options_.config = std::move(daemon.upgrade->config);
+    daemon.upgrade.reset();
+  }
+  if (was_ready_) return;
+  was_ready_ = true;
+  if (!events_.ready()) Unmount();
+}
+
+Status Keeper::Mount() {
+  if (!kept_.mount.device.valid()) {
+    TRY(ClearDeadMount(place_.mountpoint));
+    TRY_ASSIGN(kept_.mount, fs::MountFuse({.mountpoint = place_.mountpoint,
+                                           .allow_other = options_.config.allow_other}));
+    if (options_.leave_with_manager) {
+      TRY(LeaveWithManager(options_.manager, kept_, place_));
+    }
+  }
+  if (mounts_.valid()) return {};
+  mounts_ = UniqueFd(open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC));
+  return StartToucher();
 }
 
 Status Keeper::StartToucher() {
@@ -399,185 +376,197 @@ Status Keeper::StartToucher() {
   TRY_ASSIGN(const UniqueFd socket, SpawnPlan::Park(from_daemon_.get()));
   plan.Place(socket.get(), kToucherSocketFd);
   UniqueFd root;
-  if (mount_.private_mount.valid()) {
-    TRY_ASSIGN(root, SpawnPlan::Park(mount_.private_mount.get()));
+  if (kept_.mount.private_mount.valid()) {
+    TRY_ASSIGN(root, SpawnPlan::Park(kept_.mount.private_mount.get()));
     plan.Place(root.get(), kToucherRootFd);
   }
   plan.CloseFrom(kToucherRootFd + 1);
-  TRY_ASSIGN(toucher_, plan.Spawn("/proc/self/exe", options_.toucher_arguments));
-  toucher_process_ = UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, toucher_, 0)));
-  state_->toucher_pid = static_cast<uint64_t>(toucher_);
-  mounts_ = UniqueFd(open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC));
+  TRY_ASSIGN(const pid_t pid, plan.Spawn("/proc/self/exe", options_.toucher_arguments));
+  TRY_ASSIGN(toucher_, ChildProcess::Of(pid));
+  state_->toucher_pid = static_cast<uint64_t>(pid);
   return {};
 }
 
-void Keeper::StopToucher() {
-  if (toucher_ <= 0) return;
-  kill(toucher_, SIGKILL);
-  state_->toucher_pid = 0;
-  toucher_process_.Reset();
-  toucher_ = -1;
-}
-
 void Keeper::HandleEndOfToucher() {
-  const End end = EndOf(toucher_);
-  toucher_ = -1;
-  toucher_process_.Reset();
+  const auto end = toucher_.WaitForEnd(milliseconds::zero());
+  if (!end) return;
   state_->toucher_pid = 0;
-  Log(LogLevel::kError, "the process that raises inotify events " + end.text);
+  Log(LogLevel::kError, "the process that raises inotify events " + end->text);
   toucher_restart_at_ = Now() + kTick;
 }
 
 // The private mount and the toucher's use of it keep the file system alive: without them, the end
 // of the last mount that people can see is the end of all.
 void Keeper::HandleMountsChanged() {
-  const auto is_mounted = fs::HasMountOf(mount_.device_number);
+  const auto is_mounted = fs::HasMountOf(kept_.mount.device_number);
   if (!is_mounted || *is_mounted) return;
+  // The manager's duplicate would keep it alive as well.
+  if (options_.leave_with_manager) TakeBackFromManager(options_.manager);
+  EndWatching();
+}
+
+void Keeper::EndWatching() {
   mounts_.Reset();
-  StopToucher();
-  mount_.private_mount.Reset();
+  toucher_ = ChildProcess();
+  if (state_) state_->toucher_pid = 0;
+  kept_.mount.private_mount.Reset();
 }
 
 void Keeper::HandleTimes() {
   const SteadyTime now = Now();
-  if (now >= next_tick_) {
-    next_tick_ = now + kTick;
-    if (toucher_restart_at_ && mounts_.valid() && now >= *toucher_restart_at_) {
-      toucher_restart_at_.reset();
-      if (Status started = StartToucher(); !started) Log(LogLevel::kError, started.error().message);
-    }
-    if (current_ && was_ready_ && watchdog_.IsStuck(*state_)) {
-      Log(LogLevel::kError, "the daemon has not answered a request for " +
-                                std::to_string(kRequestSecondsMax) + " s; it is replaced");
-      watchdog_.Reset();
-      kill(current_->pid, SIGKILL);
+  if (now >= next_tick_) HandleTick();
+  for (const auto* daemon : {&current_, &successor_}) {
+    if (*daemon && (*daemon)->due_at && now >= *(*daemon)->due_at) {
+      Log(LogLevel::kError, "the daemon does not get any further; it is killed");
+      (*daemon)->process.Kill();
     }
   }
   if (stop_by_ && now >= *stop_by_) {
-    Log(LogLevel::kWarning, mountpoint_ + ": files are still open; ending without them");
+    Log(LogLevel::kWarning, place_.mountpoint + ": files are still open; ending without them");
     return EndWith({});
   }
   if (restart_at_ && now >= *restart_at_ && !stop_by_) {
     restart_at_.reset();
-    auto started = Start(program_.get(), options_.config);
-    if (started) {
-      current_ = *std::move(started);
-    } else if (++failed_starts_ >= kStartsMax) {
-      return GiveUp(started.error().message);
-    } else {
-      Log(LogLevel::kError, started.error().message);
-      restart_at_ = Now() + kTick;
+    if (const Status started = StartCurrent(); !started) {
+      StartAgainAfter({}, started.error().message);
     }
   }
 }
 
+void Keeper::HandleTick() {
+  const SteadyTime now = Now();
+  next_tick_ = now + kTick;
+  if (toucher_restart_at_ && mounts_.valid() && now >= *toucher_restart_at_) {
+    toucher_restart_at_.reset();
+    if (const Status started = StartToucher(); !started) {
+      Log(LogLevel::kError, started.error().message);
+      toucher_restart_at_ = now + kTick;
+    }
+  }
+  if (!current_ || current_->reached != KeeperWord::kReady) return;
+  pollfd requests{kept_.mount.device.get(), POLLIN, 0};
+  const bool are_waiting = poll(&requests, 1, 0) == 1 && (requests.revents & POLLIN) != 0;
+  if (!watchdog_.IsStuck(*state_, are_waiting)) return;
+  Log(LogLevel::kError, "the daemon has not answered a request for " +
+                            std::to_string(kRequestSecondsMax) + " s; it is replaced");
+  watchdog_.Reset();
+  current_->process.Kill();
+}
+
 void Keeper::HandleEndOfCurrent() {
-  HandleMessages(*current_);  // What it said last.
+  HandleWords(*current_);  // What it said last.
   if (ended_) return;
-  const Child dead = std::move(*current_);
+  const auto end = current_->process.WaitForEnd(milliseconds::zero());
+  if (!end) return;
+  const DaemonProcess dead = *std::move(current_);
   current_.reset();
-  const End end = EndOf(dead.pid);
   if (stop_by_) return EndWith({});
   if (dead.told_to_stop && successor_) return PromoteSuccessor();
-  if (end.orderly && dead.reached == KeeperWord::kReady && !dead.told_to_stop) {
-    Log(LogLevel::kInfo, mountpoint_ + " is unmounted; the keeper ends");
+  if (end->orderly && dead.reached == KeeperWord::kReady && !dead.told_to_stop) {
+    Log(LogLevel::kInfo, place_.mountpoint + " is unmounted; the keeper ends");
     return EndWith({});
   }
   // Killed over the first request of all: its successor answers that.
-  const bool goes_on = was_ready_ || (mount_.device.valid() && end.by_sigkill);
-  if (!goes_on) {
-    if (dead.failure) return EndWith(std::unexpected(*dead.failure));
-    return EndWith(Fail(Code::kInternal, "the daemon " + end.text + " before it was ready"));
+  const bool is_mounted = kept_.mount.device.valid();
+  if (was_ready_ || was_taken_over_ || (is_mounted && end->by_sigkill)) {
+    return ReplaceAfter(*end, dead);
   }
-  ReplaceAfter(end, dead);
+  if (dead.failure) return EndWith(std::unexpected(*dead.failure));
+  EndWith(Fail(Code::kInternal, "the daemon " + end->text + " before it was ready"));
 }
 
 void Keeper::PromoteSuccessor() {
   current_ = std::move(successor_);
   successor_.reset();
-  (void)current_->link.Send(KeeperWord::kOpen);
+  if (current_->reached == KeeperWord::kLoaded) LetOpen(*current_);
 }
 
-void Keeper::ReplaceAfter(const End& end, const Child& dead) {
+void Keeper::ReplaceAfter(const ProcessEnd& end, const DaemonProcess& dead) {
   const std::string text = dead.failure ? dead.failure->message : end.text;
-  Log(LogLevel::kError, "the daemon (pid " + std::to_string(dead.pid) + ") " +
-                            (dead.failure ? "failed: " + text : text) + "; it is replaced");
+  Log(LogLevel::kError, "the daemon " + (dead.failure ? "failed: " + text : text) +
+                            "; it is replaced");
   SetLastEnd(dead.upgrade ? std::string(kUpgradeFailed) + text : text);
   state_->restarts.fetch_add(1);
-  failed_starts_ += dead.reached == KeeperWord::kReady ? 0 : 1;
-  if (failed_starts_ >= kStartsMax) {
-    return GiveUp(std::to_string(kStartsMax) +
-                  " daemons in a row did not come up; the last: " + text);
+  StartAgainAfter({.served = dead.reached == KeeperWord::kReady,
+                   .by_sigkill = end.by_sigkill,
+                   .lived = std::chrono::duration_cast<milliseconds>(Now() - dead.started_at)},
+                  text);
+}
+
+void Keeper::StartAgainAfter(const RestartPolicy::Death& death, const std::string& why) {
+  const auto pause = policy_.PauseAfter(death);
+  if (!pause) {
+    return GiveUp(std::to_string(RestartPolicy::kFailuresMax) +
+                  " daemons in a row did not come up; the last: " + why);
   }
-  const bool died_young = Now() - dead.started_at < kYoung;
-  const bool from_outside = end.by_sigkill && dead.reached == KeeperWord::kReady;
-  young_deaths_ = died_young && !from_outside ? std::min(young_deaths_ + 1, 20) : 0;
-  milliseconds pause = milliseconds::zero();
-  if (young_deaths_ > 0) pause = std::min(kPauseMax, kPauseMin * (1 << (young_deaths_ - 1)));
-  restart_at_ = Now() + pause;
+  restart_at_ = Now() + *pause;
 }
 
 void Keeper::HandleEndOfSuccessor() {
-  HandleMessages(*successor_);
+  HandleWords(*successor_);
   if (!successor_ || ended_) return;
-  const Child dead = std::move(*successor_);
+  const auto end = successor_->process.WaitForEnd(milliseconds::zero());
+  if (!end) return;
+  const DaemonProcess dead = *std::move(successor_);
   successor_.reset();
-  const End end = EndOf(dead.pid);
-  const std::string text = dead.failure ? dead.failure->message : "it " + end.text;
-  SetLastEnd(std::string(kUpgradeFailed) + text);
-  Log(LogLevel::kError, "the upgrade failed: " + text);
+  RefuseUpgrade(dead.failure ? dead.failure->message : "it " + end->text);
+}
+
+void Keeper::RefuseUpgrade(const std::string& why) {
+  SetLastEnd(std::string(kUpgradeFailed) + why);
+  Log(LogLevel::kError, "the upgrade failed: " + why);
 }
 
 void Keeper::Upgrade() {
   if (!current_ || successor_ || stop_by_ || current_->reached != KeeperWord::kReady) {
-    SetLastEnd(std::string(kUpgradeFailed) + "the daemon is being replaced; try again");
-    return;
+    return RefuseUpgrade("the daemon is being replaced; try again");
   }
   if (!can_be_succeeded_) {
-    SetLastEnd(std::string(kUpgradeFailed) +
-               "no root key is kept for a successor, and nobody could be asked for the passphrase; "
-               "unmount, and mount again");
-    return;
+    return RefuseUpgrade(
+        "no root key is kept for a successor, and nobody could be asked for the passphrase; "
+        "unmount, and mount again");
   }
   SetLastEnd("");
-  const auto start = [&]() -> Status {
-    UniqueFd program(open(program_path_.c_str(), O_PATH | O_CLOEXEC));
-    if (!program.valid()) return FailErrno(Code::kUnavailable, program_path_, errno);
-    TRY_ASSIGN(Config config, options_.reread_config());
-    TRY_ASSIGN(successor_, Start(program.get(), config));
-    successor_->upgrade = {std::move(program), std::move(config)};
-    return {};
-  };
-  if (const Status started = start(); !started) {
-    SetLastEnd(std::string(kUpgradeFailed) + started.error().message);
-    Log(LogLevel::kError, "the upgrade failed: " + started.error().message);
-  }
+  if (const Status started = StartSuccessor(); !started) RefuseUpgrade(started.error().message);
+}
+
+Status Keeper::StartSuccessor() {
+  UniqueFd program(open(program_path_.c_str(), O_PATH | O_CLOEXEC));
+  if (!program.valid()) return FailErrno(Code::kUnavailable, program_path_, errno);
+  TRY_ASSIGN(Config config, options_.reread_config());
+  TRY_ASSIGN(successor_, Start(program.get(), config));
+  successor_->upgrade = {std::move(program), std::move(config)};
+  successor_->due_at = Now() + kStepTime;
+  return {};
 }
 
 void Keeper::Unmount() {
   if (stop_by_) return;
-  if (!mount_.device.valid()) return EndWith({});
-  events_.stopping();
-  mounts_.Reset();
-  StopToucher();
-  mount_.private_mount.Reset();
-  const Status unmounted = fs::UnmountFuse(mountpoint_, /*lazy=*/false);
+  options_.manager.Notify("STOPPING=1");
+  if (!kept_.mount.device.valid()) return EndWith({});
+  if (options_.leave_with_manager) TakeBackFromManager(options_.manager);
+  EndWatching();
+  const Status unmounted =
+      fs::UnmountFuse(place_.mountpoint, /*lazy=*/false, kept_.mount.device_number);
   if (!unmounted && unmounted.error().code == Code::kFailedPrecondition) {
     Log(LogLevel::kWarning, unmounted.error().message);
-    if (Status detached = fs::UnmountFuse(mountpoint_, /*lazy=*/true); !detached) {
-      Log(LogLevel::kError, detached.error().message);
-    }
+    Detach();
   }
   stop_by_ = Now() + kOpenFilesGrace;
   if (!current_) EndWith({});
 }
 
+void Keeper::Detach() {
+  const Status detached =
+      fs::UnmountFuse(place_.mountpoint, /*lazy=*/true, kept_.mount.device_number);
+  if (!detached) Log(LogLevel::kError, detached.error().message);
+}
+
 void Keeper::GiveUp(const std::string& why) {
-  Log(LogLevel::kError, mountpoint_ + ": the mount ends: " + why);
-  if (Status detached = fs::UnmountFuse(mountpoint_, /*lazy=*/true); !detached) {
-    Log(LogLevel::kError, detached.error().message);
-  }
-  EndWith(Fail(Code::kUnavailable, mountpoint_ + ": " + why));
+  Log(LogLevel::kError, place_.mountpoint + ": the mount ends: " + why);
+  EndWatching();
+  Detach();
+  EndWith(Fail(Code::kUnavailable, place_.mountpoint + ": " + why));
 }
 
 void Keeper::SetLastEnd(const std::string& text) {

@@ -8,21 +8,9 @@
 #include "crypto/base/result.h"
 #include "crypto/base/unique_fd.h"
 #include "mount/config.h"
+#include "mount/service_manager.h"
 
 namespace secretfs::mount {
-
-// The descriptors that a daemon finds open when its keeper starts it; each later one may be absent.
-enum DaemonFd : int {
-  kLinkFd = 3,              // To the keeper (keeper_link.h).
-  kSharedStateFd = 4,       // fs/shared_state.h
-  kListenFd = 5,            // The socket of the doors, bound and listening.
-  kDepositFd = 6,           // crypto/root_key_deposit.h
-  kDaemonPassphraseFd = 7,  // One line, for the first daemon.
-  kProgramFd = 8,           // The program itself, from which it was started.
-  kTouchFd = 9,             // To the toucher (toucher.h).
-  kConfigFd = 10,           // The settings, as FormatConfig() writes them.
-  kDaemonFdEnd = 11,
-};
 
 struct KeeperOptions {
   Config config;  // Store, mountpoint and socket are set.
@@ -37,6 +25,12 @@ struct KeeperOptions {
   // Keep no root key for a successor: each daemon reads its key file or credential again, and a
   // store with a passphrase has no second daemon.
   bool reprompt = false;
+  // Whoever started the keeper as a service, and what it gave to this process.
+  ServiceManager manager{{}};
+  GivenDescriptors given;
+  // Leave the mount's descriptors with the manager, so that the keeper that it starts when this one
+  // was killed goes on; the daemon then ends with its keeper.
+  bool leave_with_manager = false;
 };
 
 // How the text of `last_end` in the status begins when an upgrade did not come about.
@@ -45,7 +39,6 @@ inline constexpr std::string_view kUpgradeFailed = "upgrade failed: ";
 struct KeeperEvents {
   // The mount and the socket answer. False: whoever waited for that has gone, so end again.
   std::function<bool()> ready;
-  std::function<void()> stopping;
 };
 
 // The life of one mount, whatever becomes of the daemon that serves it. The keeper binds the
@@ -53,15 +46,18 @@ struct KeeperEvents {
 // it dies; it never has a secret. Requests that come meanwhile wait, and those that the dead daemon
 // was answering are answered by its successor.
 //
-// A daemon that dies is replaced at once if SIGKILL ended it, else after a pause that doubles (10
-// ms to 5 s) while daemons die young. kStartsMax starts in a row that do not get as far as serving
-// end the mount: it fails closed. A daemon that does not answer a request for kRequestSecondsMax is
-// killed, and the request tried again.
+// A daemon that dies is replaced (restart_policy.h); when daemons do not get as far as serving, the
+// mount ends: it fails closed. A daemon that does not answer a request for kRequestSecondsMax, or
+// takes none, is killed, and the request tried again.
+//
+// What a daemon says is not believed beyond its own life, since the keeper may be root: it says its
+// words in order or is killed, and is never waited for.
 //
 // SIGTERM and SIGINT unmount and end; with files still open the mount is detached, and their
 // readers have five seconds. SIGHUP starts the program that is now at this one's path beside the
 // running daemon, and lets it take over; if it does not come up, all stays as it was. Somebody
-// else's unmount ends the keeper too. One thread; blocks all signals for good.
+// else's unmount ends the keeper too. A keeper that finds a mount among `given` takes that over
+// instead of mounting. One thread; blocks all signals for good.
 //
 // Errors: what the first daemon's start says; kUnavailable when the mount was given up later.
 Status RunKeeper(KeeperOptions options, const KeeperEvents& events);

@@ -1,31 +1,51 @@
 #include "mount/keeper_link.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
-#include <cstring>
+
+#include "fs/attachment.h"
 
 namespace secretfs::mount {
 namespace {
 
 constexpr size_t kTextBytesMax = 4096;
 
-// Room for one descriptor beside a message (cmsg(3)).
-union Attachment {
-  cmsghdr aligned;
-  std::array<char, CMSG_SPACE(sizeof(int))> bytes;
-};
-
 }  // namespace
+
+bool MayFollow(KeeperWord last, KeeperWord next) {
+  switch (next) {
+    case KeeperWord::kLoaded:
+      return last == KeeperWord::kStarted;
+    case KeeperWord::kOpened:
+      return last == KeeperWord::kLoaded;
+    case KeeperWord::kReady:
+      return last == KeeperWord::kOpened;
+    case KeeperWord::kFailed:
+      return last != KeeperWord::kFailed;
+    case KeeperWord::kStarted:
+    case KeeperWord::kOpen:
+    case KeeperWord::kServe:
+    case KeeperWord::kStop:
+      return false;
+  }
+  return false;  // A byte that is no word.
+}
 
 Result<KeeperLink::Ends> KeeperLink::Connect() {
   std::array<int, 2> fds{};
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds.data()) != 0) {
     return FailErrno(Code::kUnavailable, "connect keeper and daemon", errno);
   }
-  return Ends{KeeperLink(UniqueFd(fds[0])), KeeperLink(UniqueFd(fds[1]))};
+  Ends ends{KeeperLink(UniqueFd(fds[0])), KeeperLink(UniqueFd(fds[1]))};
+  if (fcntl(ends.keeper.fd(), F_SETFL, O_NONBLOCK) != 0) {
+    return FailErrno(Code::kUnavailable, "connect keeper and daemon", errno);
+  }
+  return ends;
 }
 
 Status KeeperLink::Send(KeeperWord word, std::string_view text, int descriptor) {
@@ -35,16 +55,8 @@ Status KeeperLink::Send(KeeperWord word, std::string_view text, int descriptor) 
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
-  Attachment attachment{};
-  if (descriptor >= 0) {
-    message.msg_control = attachment.bytes.data();
-    message.msg_controllen = attachment.bytes.size();
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
-  }
+  fs::Attachment attachment;
+  if (descriptor >= 0) attachment.AddTo(message, descriptor);
   while (sendmsg(fd_.get(), &message, MSG_NOSIGNAL) < 0) {
     if (errno != EINTR) return FailErrno(Code::kUnavailable, "tell the other process", errno);
   }
@@ -54,26 +66,21 @@ Status KeeperLink::Send(KeeperWord word, std::string_view text, int descriptor) 
 Result<std::optional<KeeperMessage>> KeeperLink::Receive() {
   std::array<char, kTextBytesMax + 1> bytes;
   iovec part{bytes.data(), bytes.size()};
-  Attachment attachment{};
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
-  message.msg_control = attachment.bytes.data();
-  message.msg_controllen = attachment.bytes.size();
+  fs::Attachment attachment;
+  attachment.MakeRoom(message);
   ssize_t size = -1;
   while ((size = recvmsg(fd_.get(), &message, MSG_CMSG_CLOEXEC)) < 0) {
     if (errno == ECONNRESET) size = 0;
     if (size == 0) break;
     if (errno != EINTR) return FailErrno(Code::kUnavailable, "listen to the other process", errno);
   }
+  UniqueFd descriptor = fs::Attachment::TakeFrom(message);
   if (size == 0) return std::optional<KeeperMessage>();
   KeeperMessage received;
-  const cmsghdr* header = CMSG_FIRSTHDR(&message);
-  if (header != nullptr && header->cmsg_type == SCM_RIGHTS) {
-    int descriptor = -1;
-    std::memcpy(&descriptor, CMSG_DATA(header), sizeof descriptor);
-    received.descriptor = UniqueFd(descriptor);
-  }
+  received.descriptor = std::move(descriptor);
   received.word = static_cast<KeeperWord>(bytes[0]);
   received.text.assign(bytes.data() + 1, static_cast<size_t>(size) - 1);
   return std::optional(std::move(received));
@@ -100,7 +107,10 @@ Error DecodeError(std::string_view text) {
     return Error{Code::kInternal, "the daemon reports nonsense"};
   }
   const auto digits = static_cast<size_t>(end - text.data());
-  return Error{static_cast<Code>(code), std::string(text.substr(digits + 1))};
+  std::string message(text.substr(digits + 1));
+  std::ranges::replace_if(
+      message, [](unsigned char byte) { return byte < ' ' || byte == 0x7f; }, '?');
+  return Error{static_cast<Code>(code), std::move(message)};
 }
 
 }  // namespace secretfs::mount

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -92,11 +93,31 @@ Result<std::unique_ptr<ListenSocket>> ListenSocket::Open(const std::string& path
   return opened;
 }
 
+Result<std::unique_ptr<ListenSocket>> ListenSocket::Adopt(const std::string& path, UniqueFd fd) {
+  if (listen(fd.get(), kBacklog) != 0) return FailOn(path, errno);
+  TRY_ASSIGN(const UniqueFd connection, ConnectSocket(path));
+  struct stat found{};
+  if (ListenerOf(connection.get()) != getpid() || lstat(path.c_str(), &found) != 0) {
+    return Fail(Code::kNotFound, "socket " + path + ": it is no longer the one that was opened");
+  }
+  std::unique_ptr<ListenSocket> adopted(new ListenSocket(path, std::move(fd)));
+  adopted->device_ = found.st_dev;
+  adopted->inode_ = found.st_ino;
+  return adopted;
+}
+
 ListenSocket::~ListenSocket() {
   struct stat found{};
   if (lstat(path_.c_str(), &found) == 0 && found.st_dev == device_ && found.st_ino == inode_) {
     unlink(path_.c_str());
   }
+}
+
+pid_t ListenerOf(int connection) {
+  ucred credentials{};
+  socklen_t size = sizeof credentials;
+  const int failed = getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &credentials, &size);
+  return failed != 0 ? 0 : credentials.pid;
 }
 
 Result<UniqueFd> ConnectSocket(const std::string& path, int* error_number) {

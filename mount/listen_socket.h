@@ -22,12 +22,18 @@ class ListenSocket {
   // Errors: kInvalidArgument (path too long), kFailedPrecondition (a daemon answers there),
   // kAlreadyExists (something that is no socket), kNotFound, kPermissionDenied, kUnavailable.
   static Result<std::unique_ptr<ListenSocket>> Open(const std::string& path);
+  // Takes over a socket that another process opened at `path`: connections that wait stay. Who
+  // connects is told, from now on, that this process listens (SO_PEERCRED). Errors: kNotFound if it
+  // is not the socket that `path` leads to.
+  static Result<std::unique_ptr<ListenSocket>> Adopt(const std::string& path, UniqueFd fd);
   // Removes the path if it still is this socket.
   ~ListenSocket();
   ListenSocket(const ListenSocket&) = delete;
   ListenSocket& operator=(const ListenSocket&) = delete;
 
-  // The listening descriptor, once.
+  // The listening descriptor.
+  int fd() const { return fd_.get(); }
+  // The same, once, for who keeps it instead.
   UniqueFd TakeDescriptor() { return std::move(fd_); }
 
  private:
@@ -38,6 +44,10 @@ class ListenSocket {
   dev_t device_ = 0;
   ino_t inode_ = 0;
 };
+
+// The process that listens at the other end of a connection, by the kernel; 0 if that is in another
+// pid namespace.
+pid_t ListenerOf(int connection);
 
 // A connected stream socket. Errors: kInvalidArgument (path too long), kUnavailable with strerror's
 // text. `error_number`, if not null, receives the errno of a failed connect().

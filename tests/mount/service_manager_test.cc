@@ -1,4 +1,4 @@
-#include "mount/service_notify.h"
+#include "mount/service_manager.h"
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -24,22 +24,22 @@ std::string Hear(const std::string& address, std::string_view state) {
   const UniqueFd fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   CHECK(bind(fd.get(), reinterpret_cast<sockaddr*>(&bound),
              static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + address.size())) == 0);
-  NotifyServiceManager(address, state);
+  ServiceManager(address).Notify(state);
   char heard[256];
   const ssize_t size = recv(fd.get(), heard, sizeof heard, MSG_DONTWAIT);
   return size < 0 ? "nothing" : std::string(heard, static_cast<size_t>(size));
 }
 
-TEST(ServiceNotifyTest, ReachesTheManagerAtPathAndInTheAbstractNameSpace) {
+TEST(ServiceManagerTest, ReachesTheManagerAtPathAndInTheAbstractNameSpace) {
   const testing::TempDirectory directory;
   EXPECT_EQ(Hear(directory / "notify", "READY=1\nSTATUS=x"), "READY=1\nSTATUS=x");
   EXPECT_EQ(Hear("@" + directory.path(), "STOPPING=1"), "STOPPING=1");
 }
 
-TEST(ServiceNotifyTest, NobodyToTellIsFine) {
-  NotifyServiceManager("", "READY=1");
-  NotifyServiceManager("/nonexistent/notify", "READY=1");
-  NotifyServiceManager(std::string(500, '/'), "READY=1");
+TEST(ServiceManagerTest, NobodyToTellIsFine) {
+  ServiceManager("").Notify("READY=1");
+  ServiceManager("/nonexistent/notify").Notify("READY=1");
+  ServiceManager(std::string(500, '/')).Notify("READY=1");
 }
 
 }  // namespace

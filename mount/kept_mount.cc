@@ -1,0 +1,117 @@
+#include "mount/kept_mount.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <string_view>
+
+#include "crypto/base/log.h"
+
+namespace secretfs::mount {
+namespace {
+
+// The names under which the manager keeps the descriptors: an interface between builds.
+constexpr std::string_view kDevice = "secretfs-fuse";
+constexpr std::string_view kPrivateMount = "secretfs-private-mount";
+constexpr std::string_view kSharedState = "secretfs-requests";
+constexpr std::string_view kDeposit = "secretfs-root-key";
+constexpr std::string_view kListener = "secretfs-socket";
+// A memory file: store, mountpoint and device number, each with a NUL behind it. The daemon, which
+// may write to the shared state, never has it.
+constexpr std::string_view kFacts = "secretfs-mount";
+
+struct Facts {
+  MountPlace place;
+  std::string device_number;
+};
+
+Result<UniqueFd> WriteFacts(const Facts& facts) {
+  std::string text;
+  for (const std::string* part :
+       {&facts.place.store, &facts.place.mountpoint, &facts.device_number}) {
+    text.append(*part).push_back('\0');
+  }
+  UniqueFd fd(memfd_create("secretfs-mount", MFD_CLOEXEC));
+  if (!fd.valid() || write(fd.get(), text.data(), text.size()) < 0) {
+    return FailErrno(Code::kUnavailable, "note the mount for the next keeper", errno);
+  }
+  return fd;
+}
+
+std::optional<Facts> ReadFacts(int fd) {
+  std::array<char, 3 * 4096 + 64> bytes;
+  const ssize_t size = pread(fd, bytes.data(), bytes.size(), 0);
+  if (size <= 0) return std::nullopt;
+  std::string_view text(bytes.data(), static_cast<size_t>(size));
+  Facts facts;
+  for (std::string* part : {&facts.place.store, &facts.place.mountpoint, &facts.device_number}) {
+    const size_t end = text.find('\0');
+    if (end == std::string_view::npos) return std::nullopt;
+    *part = text.substr(0, end);
+    text.remove_prefix(end + 1);
+  }
+  return facts;
+}
+
+UniqueFd Take(GivenDescriptors& given, std::string_view name) {
+  const auto found = given.find(name);
+  return found == given.end() ? UniqueFd() : std::move(found->second);
+}
+
+}  // namespace
+
+Status LeaveWithManager(const ServiceManager& manager, const KeptMount& kept,
+                        const MountPlace& place) {
+  TRY_ASSIGN(const UniqueFd facts, WriteFacts({place, kept.mount.device_number}));
+  // The device last: without it the others are no mount, and a keeper that finds it finds all.
+  const std::array<std::pair<std::string_view, int>, 6> descriptors = {
+      {{kFacts, facts.get()},
+       {kSharedState, kept.shared_state.get()},
+       {kDeposit, kept.deposit.get()},
+       {kListener, kept.socket->fd()},
+       {kPrivateMount, kept.mount.private_mount.get()},
+       {kDevice, kept.mount.device.get()}}};
+  for (const auto& [name, fd] : descriptors) {
+    if (fd >= 0) manager.KeepDescriptor(name, fd);
+  }
+  return {};
+}
+
+void TakeBackFromManager(const ServiceManager& manager) {
+  for (const auto name : {kDevice, kPrivateMount, kListener, kDeposit, kSharedState, kFacts}) {
+    manager.ForgetDescriptor(name);
+  }
+}
+
+Result<std::optional<KeptMount>> TakeKeptMount(GivenDescriptors given, const MountPlace& place) {
+  KeptMount kept;
+  const auto facts = ReadFacts(Take(given, kFacts).get());
+  kept.mount.device = Take(given, kDevice);
+  kept.shared_state = Take(given, kSharedState);
+  if (!facts || !kept.mount.device.valid() || !kept.shared_state.valid()) return std::nullopt;
+  kept.mount.device_number = facts->device_number;
+  TRY_ASSIGN(const bool is_mounted, fs::HasMountOf(facts->device_number));
+  if (!is_mounted) return std::nullopt;
+  if (facts->place.store != place.store || facts->place.mountpoint != place.mountpoint) {
+    Log(LogLevel::kWarning, "detaching the mount of " + facts->place.store + " on " +
+                                facts->place.mountpoint + ", which the service was before");
+    // Before the device is closed: nobody meets a mount that answers nothing but errors.
+    TRY(fs::UnmountFuse(facts->place.mountpoint, /*lazy=*/true, facts->device_number));
+    return std::nullopt;
+  }
+  kept.mount.private_mount = Take(given, kPrivateMount);
+  kept.deposit = Take(given, kDeposit);
+  if (UniqueFd listener = Take(given, kListener); listener.valid()) {
+    if (auto adopted = ListenSocket::Adopt(place.socket, std::move(listener))) {
+      kept.socket = *std::move(adopted);
+    }
+  }
+  if (kept.socket == nullptr) {
+    TRY_ASSIGN(kept.socket, ListenSocket::Open(place.socket));
+  }
+  return kept;
+}
+
+}  // namespace secretfs::mount

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "crypto/base/result.h"
+#include "crypto/base/unique_fd.h"
+#include "fs/fuse_mount.h"
+#include "mount/listen_socket.h"
+#include "mount/service_manager.h"
+
+namespace secretfs::mount {
+
+// What a mount consists of, whichever processes serve it: all that a keeper holds, and all that
+// another needs to go on. Members that are not there yet are empty.
+struct KeptMount {
+  fs::FuseMount mount;
+  UniqueFd shared_state;  // fs/shared_state.h
+  UniqueFd deposit;       // crypto/root_key_deposit.h
+  std::unique_ptr<ListenSocket> socket;
+};
+
+// Where a mount belongs.
+struct MountPlace {
+  std::string store;
+  std::string mountpoint;
+  std::string socket;
+};
+
+// Leaves `kept` with the service manager, so that the next keeper takes the mount over when this
+// one is killed. REQUIRES: it is complete, but for private mount and deposit. Errors: kUnavailable.
+Status LeaveWithManager(const ServiceManager& manager, const KeptMount& kept,
+                        const MountPlace& place);
+// Undoes it: the next keeper mounts anew.
+void TakeBackFromManager(const ServiceManager& manager);
+
+// The mount that a keeper before left, out of `given`; nullopt if there is none, or if it is
+// unmounted by now. One that belongs to another place is detached: nobody will serve it. The socket
+// is opened anew if its path leads elsewhere by now. Errors: those of ListenSocket::Open().
+Result<std::optional<KeptMount>> TakeKeptMount(GivenDescriptors given, const MountPlace& place);
+
+}  // namespace secretfs::mount
