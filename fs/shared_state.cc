@@ -56,7 +56,8 @@ Result<SharedStatePtr> MapSharedState(int fd) {
 Status ClaimFor(SharedState& state, std::string_view store_id) {
   CHECK(store_id.size() < sizeof state.store_id);
   if (state.store_id[0] == '\0') std::ranges::copy(store_id, state.store_id);
-  if (std::string_view(state.store_id, strnlen(state.store_id, sizeof state.store_id)) == store_id) {
+  if (std::string_view(state.store_id, strnlen(state.store_id, sizeof state.store_id)) ==
+      store_id) {
     return {};
   }
   return Fail(Code::kFailedPrecondition,

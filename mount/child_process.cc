@@ -9,11 +9,14 @@
 #include <csignal>
 #include <utility>
 
+#include "crypto/base/check.h"
 #include "crypto/base/log.h"
 
 namespace secretfs::mount {
 
 Result<ChildProcess> ChildProcess::Of(pid_t pid) {
+  // kill(2) takes other numbers for many processes at once.
+  CHECK(pid > 0);
   UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   if (fd.valid()) return ChildProcess(pid, std::move(fd));
   const auto failure = FailErrno(Code::kUnavailable, "watch a process", errno);
@@ -50,8 +53,8 @@ std::optional<ProcessEnd> ChildProcess::WaitForEnd(std::chrono::milliseconds lim
   const auto deadline = std::chrono::steady_clock::now() + limit;
   pollfd ended{fd_.get(), POLLIN, 0};
   while (true) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(
-        deadline - std::chrono::steady_clock::now());
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     const int ready = poll(&ended, 1, left.count() > 0 ? static_cast<int>(left.count()) : 0);
     if (ready > 0) break;
     if (ready == 0) return std::nullopt;

@@ -151,11 +151,11 @@ Status KeepInForeground(Cli& cli, const MountOptions& options) {
         keeper.daemon_arguments.begin(),
         {"daemon", "--config", "/proc/self/fd/" + std::to_string(kConfigFd)});
     if (options.ready_fd >= 0) keeper.daemon_arguments.emplace_back("--stamp-log");
-    return RunKeeper(std::move(keeper), {.ready = [&] {
-                       manager.Notify("READY=1\nSTATUS=Serving " + config.store + " on " +
-                                      config.mountpoint);
-                       return readiness.Report({});
-                     }});
+    return RunKeeper(
+        std::move(keeper), {.ready = [&] {
+          manager.Notify("READY=1\nSTATUS=Serving " + config.store + " on " + config.mountpoint);
+          return readiness.Report({});
+        }});
   };
   Status kept = keep();
   if (!kept) readiness.Report(kept);
@@ -307,9 +307,10 @@ void AddMountVerbs(CLI::App& app, Cli& cli) {
                   "Stay, and log to standard error (for service managers)");
   mount->add_flag("--reprompt", options->reprompt,
                   "Keep no root key in memory for a daemon that has to be started again");
-  mount->add_flag("--fd-store", options->fd_store,
-                  "With -f, in a unit of systemd: leave the mount with the service manager, so that "
-                  "a keeper that was killed is replaced as well");
+  mount->add_flag(
+      "--fd-store", options->fd_store,
+      "With -f, in a unit of systemd: leave the mount with the service manager, so that "
+      "a keeper that was killed is replaced as well");
   mount->add_flag("!--no-resend", options->resend)->group("");
   mount->add_option("--ready-fd", options->ready_fd)->group("");
   mount->add_option("--passphrase-fd", options->passphrase_fd)->group("");

@@ -115,9 +115,15 @@ EndReason WaitForEnd(KeeperLink& link, int ended, bool ends_with_keeper) {
     if (fds[0].revents != 0) return EndReason::kUnmounted;
     if (fds[1].revents == 0) continue;
     const auto message = link.Receive();
-    if (message && *message && (*message)->word == KeeperWord::kStop) return EndReason::kReplaced;
+    if (message && *message && (*message)->word == KeeperWord::kStop) {
+      Log(LogLevel::kInfo, "the daemon hands over to its successor");
+      return EndReason::kReplaced;
+    }
     if (message && *message) continue;
-    if (ends_with_keeper) return EndReason::kReplaced;
+    if (ends_with_keeper) {
+      Log(LogLevel::kWarning, "the keeper is gone, and the daemon ends; another will go on");
+      return EndReason::kReplaced;
+    }
     Log(LogLevel::kError,
         "the keeper is gone: nobody will start the daemon again; unmount, and mount again");
     fds[1].fd = -1;
@@ -235,7 +241,6 @@ Status Serve(const DaemonOptions& options, KeeperLink& link, DaemonDescriptors d
                 IsAskedFor(options, daemon.service->header()) ? "asked for" : ""));
   if (WaitForEnd(link, daemon.session->ended_fd(), options.ends_with_keeper) ==
       EndReason::kReplaced) {
-    Log(LogLevel::kInfo, "the daemon hands over to its successor");
     daemon.http.reset();  // May wait for clients; files are served meanwhile.
     daemon.upkeep.reset();
     daemon.session->Stop();

@@ -189,13 +189,15 @@ Status Keeper::Prepare() {
   to_toucher_ = UniqueFd(pair[0]);
   from_daemon_ = UniqueFd(pair[1]);
 
-  TRY_ASSIGN(auto left, TakeKeptMount(std::move(options_.given), place_));
-  if (left) {
-    kept_ = *std::move(left);
-    was_taken_over_ = true;
+  TRY_ASSIGN(kept_, TakeKeptMount(std::move(options_.given), place_));
+  was_taken_over_ = kept_.mount.device.valid();
+  if (was_taken_over_) {
     Log(LogLevel::kInfo, place_.mountpoint + ": taking over the mount of the keeper before");
   } else {
     TRY(MakeState());
+  }
+  if (kept_.socket == nullptr) {
+    TRY_ASSIGN(kept_.socket, ListenSocket::Open(place_.socket));
   }
   TRY_ASSIGN(state_, fs::MapSharedState(kept_.shared_state.get()));
   state_->keeper_pid = static_cast<uint64_t>(getpid());
@@ -204,7 +206,6 @@ Status Keeper::Prepare() {
 
 Status Keeper::MakeState() {
   TRY_ASSIGN(kept_.shared_state, fs::CreateSharedState());
-  TRY_ASSIGN(kept_.socket, ListenSocket::Open(place_.socket));
   if (options_.reprompt) return {};
   if (auto deposit = crypto::CreateDeposit()) {
     kept_.deposit = *std::move(deposit);
@@ -483,8 +484,8 @@ void Keeper::PromoteSuccessor() {
 
 void Keeper::ReplaceAfter(const ProcessEnd& end, const DaemonProcess& dead) {
   const std::string text = dead.failure ? dead.failure->message : end.text;
-  Log(LogLevel::kError, "the daemon " + (dead.failure ? "failed: " + text : text) +
-                            "; it is replaced");
+  Log(LogLevel::kError,
+      "the daemon " + (dead.failure ? "failed: " + text : text) + "; it is replaced");
   SetLastEnd(dead.upgrade ? std::string(kUpgradeFailed) + text : text);
   state_->restarts.fetch_add(1);
   StartAgainAfter({.served = dead.reached == KeeperWord::kReady,

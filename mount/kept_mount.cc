@@ -64,6 +64,8 @@ UniqueFd Take(GivenDescriptors& given, std::string_view name) {
 
 Status LeaveWithManager(const ServiceManager& manager, const KeptMount& kept,
                         const MountPlace& place) {
+  // Of a mount before, if there was one: names need not be unique there.
+  TakeBackFromManager(manager);
   TRY_ASSIGN(const UniqueFd facts, WriteFacts({place, kept.mount.device_number}));
   // The device last: without it the others are no mount, and a keeper that finds it finds all.
   const std::array<std::pair<std::string_view, int>, 6> descriptors = {
@@ -85,32 +87,31 @@ void TakeBackFromManager(const ServiceManager& manager) {
   }
 }
 
-Result<std::optional<KeptMount>> TakeKeptMount(GivenDescriptors given, const MountPlace& place) {
+Result<KeptMount> TakeKeptMount(GivenDescriptors given, const MountPlace& place) {
   KeptMount kept;
-  const auto facts = ReadFacts(Take(given, kFacts).get());
-  kept.mount.device = Take(given, kDevice);
-  kept.shared_state = Take(given, kSharedState);
-  if (!facts || !kept.mount.device.valid() || !kept.shared_state.valid()) return std::nullopt;
-  kept.mount.device_number = facts->device_number;
-  TRY_ASSIGN(const bool is_mounted, fs::HasMountOf(facts->device_number));
-  if (!is_mounted) return std::nullopt;
-  if (facts->place.store != place.store || facts->place.mountpoint != place.mountpoint) {
-    Log(LogLevel::kWarning, "detaching the mount of " + facts->place.store + " on " +
-                                facts->place.mountpoint + ", which the service was before");
-    // Before the device is closed: nobody meets a mount that answers nothing but errors.
-    TRY(fs::UnmountFuse(facts->place.mountpoint, /*lazy=*/true, facts->device_number));
-    return std::nullopt;
-  }
-  kept.mount.private_mount = Take(given, kPrivateMount);
-  kept.deposit = Take(given, kDeposit);
   if (UniqueFd listener = Take(given, kListener); listener.valid()) {
     if (auto adopted = ListenSocket::Adopt(place.socket, std::move(listener))) {
       kept.socket = *std::move(adopted);
     }
   }
-  if (kept.socket == nullptr) {
-    TRY_ASSIGN(kept.socket, ListenSocket::Open(place.socket));
+  const auto facts = ReadFacts(Take(given, kFacts).get());
+  UniqueFd device = Take(given, kDevice);
+  UniqueFd shared_state = Take(given, kSharedState);
+  if (!facts || !device.valid() || !shared_state.valid()) return kept;
+  TRY_ASSIGN(const bool is_mounted, fs::HasMountOf(facts->device_number));
+  if (!is_mounted) return kept;
+  if (facts->place.store != place.store || facts->place.mountpoint != place.mountpoint) {
+    Log(LogLevel::kWarning, "detaching the mount of " + facts->place.store + " on " +
+                                facts->place.mountpoint + ", which the service was before");
+    // Before the device is closed: nobody meets a mount that answers nothing but errors.
+    TRY(fs::UnmountFuse(facts->place.mountpoint, /*lazy=*/true, facts->device_number));
+    return kept;
   }
+  kept.mount = {.device = std::move(device),
+                .private_mount = Take(given, kPrivateMount),
+                .device_number = facts->device_number};
+  kept.shared_state = std::move(shared_state);
+  kept.deposit = Take(given, kDeposit);
   return kept;
 }
 

@@ -35,9 +35,9 @@ Status LeaveWithManager(const ServiceManager& manager, const KeptMount& kept,
 // Undoes it: the next keeper mounts anew.
 void TakeBackFromManager(const ServiceManager& manager);
 
-// The mount that a keeper before left, out of `given`; nullopt if there is none, or if it is
-// unmounted by now. One that belongs to another place is detached: nobody will serve it. The socket
-// is opened anew if its path leads elsewhere by now. Errors: those of ListenSocket::Open().
-Result<std::optional<KeptMount>> TakeKeptMount(GivenDescriptors given, const MountPlace& place);
+// What a keeper before left, out of `given`: without a device if there is no mount, or if it is
+// unmounted by now; without a socket if its path leads elsewhere by now. A mount that belongs to
+// another place is detached: nobody will serve it. Errors: kUnavailable.
+Result<KeptMount> TakeKeptMount(GivenDescriptors given, const MountPlace& place);
 
 }  // namespace secretfs::mount

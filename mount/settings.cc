@@ -10,9 +10,18 @@ namespace secretfs::mount {
 namespace {
 
 constexpr std::array kVariables = {
-    "SECRETFS_STORE", "SECRETFS_SOCKET",       "SECRETFS_CONFIG",
-    "XDG_DATA_HOME",  "XDG_CONFIG_HOME",       "XDG_RUNTIME_DIR",
-    "HOME",           "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET",
+    "SECRETFS_STORE",
+    "SECRETFS_SOCKET",
+    "SECRETFS_CONFIG",
+    "XDG_DATA_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_RUNTIME_DIR",
+    "HOME",
+    "CREDENTIALS_DIRECTORY",
+    "NOTIFY_SOCKET",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
 };
 
 // An XDG base directory: the variable if it is absolute (the specification says to ignore others),

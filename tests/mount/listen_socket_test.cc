@@ -41,6 +41,24 @@ TEST_F(ListenSocketTest, DoesNotTakeTheSocketOfLivingDaemon) {
   EXPECT_TRUE(ConnectSocket(path_));
 }
 
+TEST_F(ListenSocketTest, IsTakenOverWhileItsPathLeadsToIt) {
+  UniqueFd fd;
+  {
+    auto first = ListenSocket::Open(path_).value();
+    fd = UniqueFd(dup(first->fd()));
+    // As if its process had been killed: the path stays.
+    std::filesystem::rename(path_, path_ + "-kept");
+  }
+  std::filesystem::rename(path_ + "-kept", path_);
+  {
+    const auto second = ListenSocket::Adopt(path_, UniqueFd(dup(fd.get())));
+    ASSERT_TRUE(second) << second.error().message;
+    EXPECT_EQ(ListenerOf(ConnectSocket(path_).value().get()), getpid());
+  }
+  EXPECT_NE(access(path_.c_str(), F_OK), 0);
+  EXPECT_FALSE(ListenSocket::Adopt(path_, UniqueFd(dup(fd.get()))));
+}
+
 TEST_F(ListenSocketTest, ReplacesTheSocketOfDeadDaemon) {
   {
     auto dead = ListenSocket::Open(path_);
