@@ -93,6 +93,24 @@ class LifeTest(unittest.TestCase):
         self.assertEqual(d.read("a/_value"), b"value")
         self.assertEqual(d.daemon_pid(), pid)
 
+    def test_a_daemon_that_is_stopped_is_replaced(self):
+        d = self.start()
+        before = d.daemon_pid()
+        os.kill(before, signal.SIGSTOP)
+        # Waits for the watchdog's ten seconds.
+        self.assertEqual(d.read("a/_value"), b"value")
+        self.assertNotEqual(d.daemon_pid(), before)
+        self.assertIn("killed by signal 9", d.status()["last_end"])
+
+    def test_an_upgrade_whose_daemon_does_not_let_go_comes_about(self):
+        d = self.start()
+        before = d.daemon_pid()
+        os.kill(d.keeper_pid, signal.SIGHUP)
+        os.kill(before, signal.SIGSTOP)
+        self.assertEqual(d.read("a/_value"), b"value")
+        self.assertNotEqual(d.daemon_pid(), before)
+        self.assertEqual(d.status()["upgrades"], 1)
+
     def test_a_stopped_toucher_holds_nobody_up(self):
         d = self.start()
         toucher = next(p for p in children(d.keeper_pid) if p != d.daemon_pid())
