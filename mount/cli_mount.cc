@@ -21,7 +21,7 @@
 #include "mount/listen_socket.h"
 #include "mount/log_file.h"
 #include "mount/privileges.h"
-#include "mount/service_manager.h"
+#include "mount/systemd.h"
 #include "mount/toucher.h"
 #include "store/secret_service.h"
 

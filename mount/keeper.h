@@ -8,7 +8,7 @@
 #include "crypto/base/result.h"
 #include "crypto/base/unique_fd.h"
 #include "mount/config.h"
-#include "mount/service_manager.h"
+#include "mount/systemd.h"
 
 namespace secretfs::mount {
 

@@ -8,7 +8,7 @@
 #include "crypto/base/unique_fd.h"
 #include "fs/fuse_mount.h"
 #include "mount/listen_socket.h"
-#include "mount/service_manager.h"
+#include "mount/systemd.h"
 
 namespace secretfs::mount {
 

@@ -11,8 +11,8 @@ import unittest
 sys.path.insert(0, os.path.join(os.environ["SECRETFS_SOURCE_DIR"], "tests", "support"))
 
 from daemon import BINARY, Daemon
+from fake_systemd import ServiceManager
 from inotify import IN_MODIFY, Watcher
-from service_manager import ServiceManager
 
 KEPT = {
     "secretfs-fuse",

@@ -1,4 +1,4 @@
-#include "mount/service_manager.h"
+#include "mount/systemd.h"
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -30,13 +30,13 @@ std::string Hear(const std::string& address, std::string_view state) {
   return size < 0 ? "nothing" : std::string(heard, static_cast<size_t>(size));
 }
 
-TEST(ServiceManagerTest, ReachesTheManagerAtPathAndInTheAbstractNameSpace) {
+TEST(SystemdTest, ReachesTheManagerAtPathAndInTheAbstractNameSpace) {
   const testing::TempDirectory directory;
   EXPECT_EQ(Hear(directory / "notify", "READY=1\nSTATUS=x"), "READY=1\nSTATUS=x");
   EXPECT_EQ(Hear("@" + directory.path(), "STOPPING=1"), "STOPPING=1");
 }
 
-TEST(ServiceManagerTest, NobodyToTellIsFine) {
+TEST(SystemdTest, NobodyToTellIsFine) {
   ServiceManager("").Notify("READY=1");
   ServiceManager("/nonexistent/notify").Notify("READY=1");
   ServiceManager(std::string(500, '/')).Notify("READY=1");

@@ -1,4 +1,4 @@
-#include "mount/service_manager.h"
+#include "mount/systemd.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>
