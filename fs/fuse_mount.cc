@@ -123,6 +123,12 @@ std::unexpected<Error> FailDevice(int error_number) {
                    error_number);
 }
 
+// A mount of what is mounted on `path`, in no namespace; -1 if that fails.
+int OpenTree(const std::string& path) {
+  return static_cast<int>(
+      syscall(SYS_open_tree, AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+}
+
 Result<FuseMount> MountAsRoot(const std::string& path) {
   UniqueFd device(open("/dev/fuse", O_RDWR | O_CLOEXEC));
   if (!device.valid()) return FailDevice(errno);
@@ -134,8 +140,7 @@ Result<FuseMount> MountAsRoot(const std::string& path) {
     return FailErrno(denied ? Code::kPermissionDenied : Code::kUnavailable, path + ": mount",
                      errno);
   }
-  UniqueFd private_mount(static_cast<int>(
-      syscall(SYS_open_tree, AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));
+  UniqueFd private_mount(OpenTree(path));
   // Before the descriptor is served no request can be on its way, so nobody meets a writable mount.
   constexpr unsigned long kReadOnly = MS_REMOUNT | MS_BIND | MS_RDONLY | kFlags;
   if (mount(nullptr, path.c_str(), nullptr, kReadOnly, nullptr) != 0) {
@@ -188,6 +193,21 @@ Result<FuseMount> MountFuse(const MountOptions& options) {
   TRY_ASSIGN(const auto entry, MountedOn(path));
   if (entry) mount.device_number = entry->device;
   return mount;
+}
+
+UniqueFd MountPrivately(const std::string& mountpoint, const std::string& device_number) {
+  const auto path = Canonical(mountpoint);
+  if (!IsRoot() || !path) return {};
+  const auto entry = MountedOn(*path);
+  if (!entry || !*entry || (*entry)->device != device_number) return {};
+  UniqueFd clone(OpenTree(*path));
+  mount_attr writable{
+      .attr_set = 0, .attr_clr = MOUNT_ATTR_RDONLY, .propagation = 0, .userns_fd = 0};
+  if (!clone.valid() ||
+      syscall(SYS_mount_setattr, clone.get(), "", AT_EMPTY_PATH, &writable, sizeof writable) != 0) {
+    return {};
+  }
+  return clone;
 }
 
 Result<bool> HasMountOf(const std::string& device_number) {

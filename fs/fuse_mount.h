@@ -31,6 +31,12 @@ struct FuseMount {
 // step.
 Result<FuseMount> MountFuse(const MountOptions& options);
 
+// A private mount (see FuseMount) of what is mounted on `mountpoint` and was not mounted by this
+// process. Asks the file system nothing, so it need not be served. Invalid if it is another than
+// `device_number`, for other users than root, and on Linux before 5.12: without it, nobody is told
+// of changes.
+UniqueFd MountPrivately(const std::string& mountpoint, const std::string& device_number);
+
 // Detaches `mountpoint`; with `lazy`, at once from the tree and for good when its last user is
 // gone. A mount whose daemon died is detached like any other. `device_number`, if not empty, says
 // which file system it must be. Errors: kNotFound if no (such) secretfs is mounted there,

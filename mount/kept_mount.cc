@@ -14,7 +14,6 @@ namespace {
 
 // The names under which the manager keeps the descriptors: an interface between builds.
 constexpr std::string_view kDevice = "secretfs-fuse";
-constexpr std::string_view kPrivateMount = "secretfs-private-mount";
 constexpr std::string_view kSharedState = "secretfs-requests";
 constexpr std::string_view kDeposit = "secretfs-root-key";
 constexpr std::string_view kListener = "secretfs-socket";
@@ -68,12 +67,11 @@ Status LeaveWithManager(const ServiceManager& manager, const KeptMount& kept,
   TakeBackFromManager(manager);
   TRY_ASSIGN(const UniqueFd facts, WriteFacts({place, kept.mount.device_number}));
   // The device last: without it the others are no mount, and a keeper that finds it finds all.
-  const std::array<std::pair<std::string_view, int>, 6> descriptors = {
+  const std::array<std::pair<std::string_view, int>, 5> descriptors = {
       {{kFacts, facts.get()},
        {kSharedState, kept.shared_state.get()},
        {kDeposit, kept.deposit.get()},
        {kListener, kept.socket->fd()},
-       {kPrivateMount, kept.mount.private_mount.get()},
        {kDevice, kept.mount.device.get()}}};
   for (const auto& [name, fd] : descriptors) {
     if (fd >= 0) manager.KeepDescriptor(name, fd);
@@ -82,7 +80,7 @@ Status LeaveWithManager(const ServiceManager& manager, const KeptMount& kept,
 }
 
 void TakeBackFromManager(const ServiceManager& manager) {
-  for (const auto name : {kDevice, kPrivateMount, kListener, kDeposit, kSharedState, kFacts}) {
+  for (const auto name : {kDevice, kListener, kDeposit, kSharedState, kFacts}) {
     manager.ForgetDescriptor(name);
   }
 }
@@ -107,8 +105,9 @@ Result<KeptMount> TakeKeptMount(GivenDescriptors given, const MountPlace& place)
     TRY(fs::UnmountFuse(facts->place.mountpoint, /*lazy=*/true, facts->device_number));
     return kept;
   }
+  // The private mount's descriptor is none that systemd keeps (O_PATH).
   kept.mount = {.device = std::move(device),
-                .private_mount = Take(given, kPrivateMount),
+                .private_mount = fs::MountPrivately(place.mountpoint, facts->device_number),
                 .device_number = facts->device_number};
   kept.shared_state = std::move(shared_state);
   kept.deposit = Take(given, kDeposit);

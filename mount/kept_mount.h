@@ -29,7 +29,7 @@ struct MountPlace {
 };
 
 // Leaves `kept` with the service manager, so that the next keeper takes the mount over when this
-// one is killed. REQUIRES: it is complete, but for private mount and deposit. Errors: kUnavailable.
+// one is killed. REQUIRES: it is complete, but for the deposit. Errors: kUnavailable.
 Status LeaveWithManager(const ServiceManager& manager, const KeptMount& kept,
                         const MountPlace& place);
 // Undoes it: the next keeper mounts anew.

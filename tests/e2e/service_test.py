@@ -16,7 +16,6 @@ from inotify import IN_MODIFY, Watcher
 
 KEPT = {
     "secretfs-fuse",
-    "secretfs-private-mount",
     "secretfs-requests",
     "secretfs-root-key",
     "secretfs-socket",

@@ -3,6 +3,7 @@ FileDescriptorStoreMax=, so that a keeper can be killed and started again.
 """
 
 import array
+import fcntl
 import os
 import select
 import signal
@@ -65,6 +66,8 @@ class ServiceManager:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 received.frombytes(content[: len(content) - len(content) % received.itemsize])
         if fields.get("FDSTORE") == "1":
+            # systemd keeps none that cannot be watched for its end.
+            assert not fcntl.fcntl(received[0], fcntl.F_GETFL) & os.O_PATH, fields
             self.forget(fields["FDNAME"])
             self.kept[fields["FDNAME"]] = received[0]
         elif fields.get("FDSTOREREMOVE") == "1":
