@@ -156,7 +156,7 @@ Status Aead::OpenInto(ByteSpan sealed, ByteSpan aad, std::span<uint8_t> out) con
 
 Result<SecretBuffer> Aead::Open(ByteSpan sealed, ByteSpan aad) const {
   if (sealed.size() < kOverheadBytes) return Fail(Code::kCorrupt, "sealed data is cut short");
-  SecretBuffer out(sealed.size() - kOverheadBytes);
+  SecretBuffer out = SecretBuffer::Unfilled(sealed.size() - kOverheadBytes);
   TRY(OpenInto(sealed, aad, out.Writable()));
   return out;
 }
