@@ -22,6 +22,8 @@ struct Functions {
 
 // Null if this processor lacks an instruction, or the library is not to be relied upon.
 const Functions* LoadFunctions() {
+  // The library asks the processor alone; this also asks whether the system keeps its registers.
+  if (!__builtin_cpu_supports("avx512f")) return nullptr;
   // The size of gcm_key_data changes between versions that have one library name.
   if (imb_get_version() != IMB_VERSION_NUM) return nullptr;
   const std::unique_ptr<IMB_MGR, void (*)(IMB_MGR*)> manager(alloc_mb_mgr(0), free_mb_mgr);

@@ -9,8 +9,8 @@ namespace secretfs::fs {
 namespace {
 
 constexpr blksize_t kPageBytes = 4096;
-// Programs that read by buffers of st_blksize read such a file with one request, and so have it
-// decrypted once, not once for each page of it.
+// Programs that read by buffers of st_blksize (Python's do; glibc's stdio goes up to 8 KiB) read
+// such a file with one request, and so have it decrypted once, not once for each page of it.
 constexpr blksize_t kLargeFileBlockBytes = store::kSecretValueBytesMax;
 
 timespec ToTimespec(TimeMs at) {

@@ -102,7 +102,7 @@ int OpenWithGcm(std::unique_ptr<GcmCipher> (*make)()) {
   Needle wanted;
   Needle wanted_end;
   {
-    testing::FakeRandom random(3);
+    testing::FakeRandom random;
     SecretBuffer key(kAesKeyBytes);
     SecretBuffer plaintext(kSize);
     random.Fill(key.Writable());
