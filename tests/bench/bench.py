@@ -7,7 +7,7 @@
 Prints a line for each file system: its median rate, and the ratio to the null file system of the
 same round (median, lowest, highest). Rates depend on the machine and the moment; the ratios are the
 result. `--pin` puts every program on CPU 0, which takes the scheduler's choices out of the
-comparison. On a machine that is busy with other work the two suffer from it unequally; what helps is
+comparison. On a machine that is busy with other work the two still suffer unequally; what helps is
 realtime scheduling, with pauses because the kernel lets it have 95 % of each second:
 
     chrt -f 5 bench.py BUILD_DIRECTORY --pin --seconds 0.2 --pause 0.25
