@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <climits>
 #include <cstring>
 #include <memory>
 
@@ -18,19 +17,11 @@ namespace {
 constexpr size_t kAesBlockBytes = 16;
 constexpr size_t kKdfNonceBytes = kXaesNonceBytes - kGcmNonceBytes;
 
-// Fetched once: a fetch takes a global lock and a string lookup, more than the encryption of a
-// small message. Never freed, so that a thread that ends late does no harm.
-EVP_CIPHER* FetchCipher(const char* name) {
-  EVP_CIPHER* cipher = EVP_CIPHER_fetch(nullptr, name, nullptr);
-  CHECK(cipher != nullptr);
-  return cipher;
-}
-const EVP_CIPHER* AesGcm() {
-  static EVP_CIPHER* const cipher = FetchCipher("AES-256-GCM");
-  return cipher;
-}
+// Fetched once: a fetch takes a global lock and a string lookup. Never freed, so that a thread that
+// ends late does no harm.
 const EVP_CIPHER* AesBlock() {
-  static EVP_CIPHER* const cipher = FetchCipher("AES-256-ECB");
+  static EVP_CIPHER* const cipher = EVP_CIPHER_fetch(nullptr, "AES-256-ECB", nullptr);
+  CHECK(cipher != nullptr);
   return cipher;
 }
 
@@ -45,27 +36,6 @@ Context NewContext() {
   CHECK(context != nullptr);
   return context;
 }
-
-// The calling thread's context for one AES-GCM operation. It is reset at the end, which frees the
-// key schedule, the GHASH table and the last key stream block through OPENSSL_clear_free(): no data
-// key and no message key is left behind, not even in locked memory.
-class ScopedGcmContext {
- public:
-  ScopedGcmContext() : context_(OfThread()) {}
-  ~ScopedGcmContext() { EVP_CIPHER_CTX_reset(context_); }
-  ScopedGcmContext(const ScopedGcmContext&) = delete;
-  ScopedGcmContext& operator=(const ScopedGcmContext&) = delete;
-
-  EVP_CIPHER_CTX* get() const { return context_; }
-
- private:
-  static EVP_CIPHER_CTX* OfThread() {
-    thread_local const Context context = NewContext();
-    return context.get();
-  }
-
-  EVP_CIPHER_CTX* const context_;
-};
 
 // AES-256 of whole blocks under a long-lived key: the CMAC of one complete block needs nothing
 // else. Each thread keeps the schedules of the few keys that it used last, since setting one up
@@ -150,79 +120,6 @@ class MessageKey {
 
 }  // namespace
 
-namespace {
-
-// Seals with the key that is set in `context`, or with `key` if it is not null.
-void SealWith(EVP_CIPHER_CTX* context, const uint8_t* key, ByteSpan nonce, ByteSpan aad,
-              ByteSpan plaintext, std::span<uint8_t> out) {
-  CHECK(nonce.size() == kGcmNonceBytes && out.size() == plaintext.size() + kGcmTagBytes);
-  CHECK(out.size() <= INT_MAX && aad.size() <= INT_MAX);
-  const EVP_CIPHER* const cipher = key != nullptr ? AesGcm() : nullptr;
-  CHECK(EVP_EncryptInit_ex2(context, cipher, key, nonce.data(), nullptr) == 1);
-  int written = 0;
-  if (!aad.empty()) {
-    CHECK(EVP_EncryptUpdate(context, nullptr, &written, aad.data(), static_cast<int>(aad.size())) ==
-          1);
-  }
-  if (!plaintext.empty()) {
-    CHECK(EVP_EncryptUpdate(context, out.data(), &written, plaintext.data(),
-                            static_cast<int>(plaintext.size())) == 1);
-    CHECK(static_cast<size_t>(written) == plaintext.size());
-  }
-  uint8_t* const tag = out.data() + plaintext.size();
-  CHECK(EVP_EncryptFinal_ex(context, tag, &written) == 1);
-  CHECK(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, kGcmTagBytes, tag) == 1);
-}
-
-}  // namespace
-
-void GcmSeal(ByteSpan key, ByteSpan nonce, ByteSpan aad, ByteSpan plaintext,
-             std::span<uint8_t> out) {
-  CHECK(key.size() == kAesKeyBytes);
-  const ScopedGcmContext context;
-  SealWith(context.get(), key.data(), nonce, aad, plaintext, out);
-}
-
-GcmSealer::GcmSealer(ByteSpan key) : context_(EVP_CIPHER_CTX_new()) {
-  CHECK(key.size() == kAesKeyBytes && context_ != nullptr);
-  CHECK(EVP_EncryptInit_ex2(context_, AesGcm(), key.data(), nullptr, nullptr) == 1);
-}
-GcmSealer::~GcmSealer() {
-  EVP_CIPHER_CTX_free(context_);
-}
-
-void GcmSealer::Seal(ByteSpan nonce, ByteSpan aad, ByteSpan plaintext, std::span<uint8_t> out) {
-  SealWith(context_, nullptr, nonce, aad, plaintext, out);
-}
-
-Status GcmOpen(ByteSpan key, ByteSpan nonce, ByteSpan aad, ByteSpan sealed,
-               std::span<uint8_t> out) {
-  CHECK(key.size() == kAesKeyBytes && nonce.size() == kGcmNonceBytes);
-  CHECK(sealed.size() >= kGcmTagBytes && out.size() == sealed.size() - kGcmTagBytes);
-  CHECK(sealed.size() <= INT_MAX && aad.size() <= INT_MAX);
-  const ScopedGcmContext context;
-  EVP_CIPHER_CTX* const ctx = context.get();
-  CHECK(EVP_DecryptInit_ex2(ctx, AesGcm(), key.data(), nonce.data(), nullptr) == 1);
-  int written = 0;
-  if (!aad.empty()) {
-    CHECK(EVP_DecryptUpdate(ctx, nullptr, &written, aad.data(), static_cast<int>(aad.size())) == 1);
-  }
-  if (!out.empty()) {
-    CHECK(EVP_DecryptUpdate(ctx, out.data(), &written, sealed.data(),
-                            static_cast<int>(out.size())) == 1);
-    CHECK(static_cast<size_t>(written) == out.size());
-  }
-  // OpenSSL takes the expected tag by a pointer to non-const, and only reads it.
-  auto* const tag = const_cast<uint8_t*>(sealed.data() + out.size());
-  CHECK(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, kGcmTagBytes, tag) == 1);
-  uint8_t unused[kAesBlockBytes];
-  if (EVP_DecryptFinal_ex(ctx, unused, &written) != 1) {
-    OPENSSL_cleanse(out.data(), out.size());
-    return Fail(Code::kCorrupt, "authentication failed: wrong key, or changed or moved data");
-  }
-  return {};
-}
-
 Aead::Aead(SecretBuffer key)
     : key_number_(NextKeyNumber()), key_(std::move(key)), cmac_subkey_(kAesBlockBytes) {
   CHECK(key_.size() == kAesKeyBytes);
@@ -259,7 +156,7 @@ Status Aead::OpenInto(ByteSpan sealed, ByteSpan aad, std::span<uint8_t> out) con
 
 Result<SecretBuffer> Aead::Open(ByteSpan sealed, ByteSpan aad) const {
   if (sealed.size() < kOverheadBytes) return Fail(Code::kCorrupt, "sealed data is cut short");
-  SecretBuffer out(sealed.size() - kOverheadBytes);
+  SecretBuffer out = SecretBuffer::Unfilled(sealed.size() - kOverheadBytes);
   TRY(OpenInto(sealed, aad, out.Writable()));
   return out;
 }

@@ -5,44 +5,13 @@
 
 #include "crypto/base/bytes.h"
 #include "crypto/base/result.h"
+#include "crypto/gcm.h"
 #include "crypto/random.h"
 #include "crypto/secret_buffer.h"
 
-struct evp_cipher_ctx_st;  // OpenSSL's EVP_CIPHER_CTX.
-
 namespace secretfs::crypto {
 
-inline constexpr size_t kAesKeyBytes = 32;
-inline constexpr size_t kGcmNonceBytes = 12;
-inline constexpr size_t kGcmTagBytes = 16;
 inline constexpr size_t kXaesNonceBytes = 24;
-
-// AES-256-GCM (NIST SP 800-38D) with the caller's nonce. `out` receives ciphertext || tag (16
-// bytes). REQUIRES: key is 32 bytes, nonce 12, out plaintext.size() + 16; the pair (key, nonce) is
-// never used twice.
-void GcmSeal(ByteSpan key, ByteSpan nonce, ByteSpan aad, ByteSpan plaintext,
-             std::span<uint8_t> out);
-
-// The inverse: `sealed` is ciphertext || tag; `out` has sealed.size() - 16 bytes.
-// Errors: kCorrupt if anything differs from what was sealed; `out` is zeroed then.
-Status GcmOpen(ByteSpan key, ByteSpan nonce, ByteSpan aad, ByteSpan sealed, std::span<uint8_t> out);
-
-// AES-256-GCM under one key with the caller's nonces, for many messages: the key is set up once.
-// Not thread-safe.
-class GcmSealer {
- public:
-  // REQUIRES: key is 32 bytes.
-  explicit GcmSealer(ByteSpan key);
-  ~GcmSealer();
-  GcmSealer(const GcmSealer&) = delete;
-  GcmSealer& operator=(const GcmSealer&) = delete;
-
-  // As the function GcmSeal().
-  void Seal(ByteSpan nonce, ByteSpan aad, ByteSpan plaintext, std::span<uint8_t> out);
-
- private:
-  evp_cipher_ctx_st* const context_;
-};
 
 // Authenticated encryption under one long-lived key: XAES-256-GCM (https://c2sp.org/XAES-256-GCM).
 // A key for each message is derived with the SP 800-108 counter-mode KDF over CMAC-AES-256 from the

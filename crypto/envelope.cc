@@ -58,7 +58,7 @@ Result<SecretBuffer> OpenEnvelope(const Keyring& keyring, const EncryptionContex
   if (data_key.size() != kAesKeyBytes) {
     return Fail(Code::kCorrupt, "envelope's data key has the wrong size");
   }
-  SecretBuffer plaintext(sealed.size() - kGcmTagBytes);
+  SecretBuffer plaintext = SecretBuffer::Unfilled(sealed.size() - kGcmTagBytes);
   TRY(GcmOpen(data_key.Reveal(), nonce, ValueAad(place), sealed, plaintext.Writable()));
   return plaintext;
 }

@@ -11,10 +11,16 @@
 
 namespace secretfs::crypto {
 
-SecretBuffer::SecretBuffer(size_t size_bytes) : size_(size_bytes), capacity_(size_bytes) {
-  if (size_bytes == 0) return;
-  data_ = static_cast<uint8_t*>(SecretAllocate(size_bytes));
-  std::memset(data_, 0, size_bytes);
+SecretBuffer::SecretBuffer(size_t size_bytes) : SecretBuffer(Unfilled(size_bytes)) {
+  if (size_bytes > 0) std::memset(data_, 0, size_bytes);
+}
+
+SecretBuffer SecretBuffer::Unfilled(size_t size_bytes) {
+  SecretBuffer buffer;
+  if (size_bytes == 0) return buffer;
+  buffer.data_ = static_cast<uint8_t*>(SecretAllocate(size_bytes));
+  buffer.size_ = buffer.capacity_ = size_bytes;
+  return buffer;
 }
 
 SecretBuffer SecretBuffer::CopyOf(ByteSpan bytes) {

@@ -17,6 +17,8 @@ class SecretBuffer {
   SecretBuffer() = default;
   // Zero-filled.
   explicit SecretBuffer(size_t size_bytes);
+  // With unspecified content, for who writes all of it.
+  static SecretBuffer Unfilled(size_t size_bytes);
   static SecretBuffer CopyOf(ByteSpan bytes);
   SecretBuffer(SecretBuffer&& other) noexcept;
   SecretBuffer& operator=(SecretBuffer&& other) noexcept;

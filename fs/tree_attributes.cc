@@ -8,6 +8,11 @@
 namespace secretfs::fs {
 namespace {
 
+constexpr blksize_t kPageBytes = 4096;
+// Programs that read by buffers of st_blksize (Python's do; glibc's stdio goes up to 8 KiB) read
+// such a file with one request, and so have it decrypted once, not once for each page of it.
+constexpr blksize_t kLargeFileBlockBytes = store::kSecretValueBytesMax;
+
 timespec ToTimespec(TimeMs at) {
   return {at / 1000, at % 1000 * 1'000'000};
 }
@@ -17,7 +22,7 @@ struct stat DirectoryAttributes(uint64_t number, TimeMs at) {
   attributes.st_ino = number;
   attributes.st_mode = S_IFDIR | 0555;
   attributes.st_nlink = 2;
-  attributes.st_blksize = 4096;
+  attributes.st_blksize = kPageBytes;
   attributes.st_mtim = ToTimespec(at);
   attributes.st_atim = attributes.st_mtim;
   attributes.st_ctim = attributes.st_mtim;
@@ -30,7 +35,7 @@ struct stat BlankAttributes(uint64_t number) {
   attributes.st_ino = number;
   attributes.st_mode = S_IFREG;
   attributes.st_nlink = 1;
-  attributes.st_blksize = 4096;
+  attributes.st_blksize = kPageBytes;
   return attributes;
 }
 
@@ -71,6 +76,7 @@ Entry Tree::FileEntry(const store::Caller& caller, const NodeId& node, const Fil
     attributes.st_mode = S_IFREG | 0400;
     attributes.st_uid = caller.principal.uid;
     attributes.st_gid = caller.principal.gid;
+    if (facts->size > kPageBytes) attributes.st_blksize = kLargeFileBlockBytes;
     SetSize(attributes, facts->size);
     attributes.st_mtim = ToTimespec(facts->modified_at);
     attributes.st_atim = attributes.st_mtim;

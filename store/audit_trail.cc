@@ -77,7 +77,7 @@ class SegmentedTrail final : public AuditTrail {
     MutexLock lock(mutex_);
     TRY(CheckOrder(outbox));
     if (segment_ == nullptr || !segment_->HasRoom(sealed.size())) TRY(StartSegment());
-    segment_sealer_->Seal(EventNonce(appended_.head.sequence + 1), appended_.head.hash, plaintext,
+    segment_cipher_->Seal(EventNonce(appended_.head.sequence + 1), appended_.head.hash, plaintext,
                           sealed);
     if (!segment_->Append(sealed)) {
       retired_.push_back(std::move(segment_));
@@ -174,7 +174,7 @@ class SegmentedTrail final : public AuditTrail {
       GUARDED_BY(mutex_);                                    // Full, not yet on the disk.
   std::unique_ptr<SegmentWriter> spare_ GUARDED_BY(mutex_);  // Without a header yet.
   uint64_t spare_index_ GUARDED_BY(mutex_) = 0;
-  std::optional<crypto::GcmSealer> segment_sealer_ GUARDED_BY(mutex_);
+  std::unique_ptr<crypto::GcmCipher> segment_cipher_ GUARDED_BY(mutex_) = crypto::NewGcmCipher();
   uint64_t next_index_ GUARDED_BY(mutex_) = 1;
   uint64_t first_index_ = 1;  // Of the segments that this process writes.
   bool sync_failed_ GUARDED_BY(mutex_) = false;
@@ -369,7 +369,7 @@ Status SegmentedTrail::StartSegment() {
     if (next->Start(header) && directory.valid() && fsync(directory.get()) == 0) {
       if (segment_ != nullptr) retired_.push_back(std::move(segment_));
       segment_ = std::move(next);
-      segment_sealer_.emplace(SegmentKey(key_, header).Reveal());
+      segment_cipher_->SetKey(SegmentKey(key_, header).Reveal());
       return {};
     }
     unlink(PathOf(index).c_str());

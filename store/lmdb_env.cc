@@ -330,21 +330,27 @@ uint64_t ReadTxn::txn_id() const {
 }
 
 Result<std::optional<Bytes>> ReadTxn::Get(Table table, ByteSpan key) const {
+  Bytes value;
+  TRY_ASSIGN(const bool found, Get(table, key, value));
+  return found ? std::optional<Bytes>(std::move(value)) : std::nullopt;
+}
+
+Result<bool> ReadTxn::Get(Table table, ByteSpan key, Bytes& copy) const {
   const Env::Impl& impl = *env_.impl_;
   if (txn_ == nullptr) return Fail(Code::kUnavailable, "store: too many readers at once");
   MDB_val key_value = AsValue(key);
   MDB_val value{};
   int code = Guarded([&] { return mdb_get(AsTxn(txn_), impl.dbi(table), &key_value, &value); });
-  if (code == MDB_NOTFOUND) return std::optional<Bytes>();
+  if (code == MDB_NOTFOUND) return false;
   if (code == 0 && !impl.InsideFile(value)) code = MDB_CORRUPTED;
   if (code != 0) return FailLmdb(code, impl.directory, TableName(table));
-  std::optional<Bytes> copy(std::in_place, value.mv_size);
+  copy.resize(value.mv_size);
   code = Guarded([&] {
-    std::copy_n(static_cast<const uint8_t*>(value.mv_data), value.mv_size, copy->data());
+    std::copy_n(static_cast<const uint8_t*>(value.mv_data), value.mv_size, copy.data());
     return 0;
   });
   if (code != 0) return FailLmdb(code, impl.directory, TableName(table));
-  return copy;
+  return true;
 }
 
 Status ReadTxn::Scan(Table table, ByteSpan from, const Visitor& visit) const {

@@ -88,6 +88,8 @@ class ReadTxn {
   // A copy, taken under the fault guard: a page that the disk cannot deliver is an error here, not
   // a signal later. nullopt: no such key. Errors: kCorrupt, kUnavailable.
   Result<std::optional<Bytes>> Get(Table table, ByteSpan key) const;
+  // The same into `value`, whose memory is used again; says whether there is such a key.
+  Result<bool> Get(Table table, ByteSpan key, Bytes& value) const;
 
   // Visits records in key order from the first key >= `from`, until `visit` returns false. The
   // spans are valid during the visit.

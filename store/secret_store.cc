@@ -238,9 +238,9 @@ Result<VersionRecordPtr> SecretStore::LoadVersion(SelectorId number) const {
   return loaded;
 }
 
-Result<std::optional<Bytes>> SecretStore::LoadEnvelope(SelectorId number) const {
+Result<bool> SecretStore::LoadEnvelope(SelectorId number, Bytes& envelope) const {
   ReadTxn txn(env_);
-  return txn.Get(Table::kValues, TableKey(number));
+  return txn.Get(Table::kValues, TableKey(number), envelope);
 }
 
 Status SecretStore::ListSecrets(PathId after,

@@ -65,7 +65,8 @@ class SecretStore {
   Result<SecretPtr> Load(PathId path) const;
   // Null if the version does not exist (any more).
   Result<VersionRecordPtr> LoadVersion(SelectorId number) const;
-  Result<std::optional<Bytes>> LoadEnvelope(SelectorId number) const;
+  // Into `envelope`; says whether there is one.
+  Result<bool> LoadEnvelope(SelectorId number, Bytes& envelope) const;
   // Secrets in order of creation, from the first path id > `after`; `visit` returns false to stop.
   Status ListSecrets(PathId after, const std::function<bool(const Secret&)>& visit) const;
   // Secrets whose scheduled deletion is due at `now`, at most `limit`; an entry that was altered is

@@ -2,12 +2,17 @@
 """Measures secretfs against the null file system and its peers, interleaved in one run.
 
     bench.py BUILD_DIRECTORY [--seconds 0.5] [--rounds 9] [--size 64|65536] [--threads 1]
-             [--pin] [--no-peers] [--scale N]
+             [--pin] [--pause 0] [--no-peers] [--scale N]
 
 Prints a line for each file system: its median rate, and the ratio to the null file system of the
 same round (median, lowest, highest). Rates depend on the machine and the moment; the ratios are the
 result. `--pin` puts every program on CPU 0, which takes the scheduler's choices out of the
-comparison. `--scale N` compares a store of N secrets with one of 1,000 instead. Needs root or
+comparison. On a machine that is busy with other work the two still suffer unequally; what helps is
+realtime scheduling, with pauses because the kernel lets it have 95 % of each second:
+
+    chrt -f 5 bench.py BUILD_DIRECTORY --pin --seconds 0.2 --pause 0.25
+
+`--scale N` compares a store of N secrets with one of 1,000 instead. Needs root or
 fusermount3; peers that are not installed are left out and named.
 """
 
@@ -170,8 +175,10 @@ PEERS = {
 }
 
 
-def measure(build, mount, seconds, threads):
-    done = run(os.path.join(build, "tests/read_client"), str(seconds), str(threads), *mount.paths)
+def measure(options, mount, seconds):
+    time.sleep(options.pause)
+    client = os.path.join(options.build, "tests/read_client")
+    done = run(client, str(seconds), str(options.threads), *mount.paths)
     return float(done.stdout)
 
 
@@ -179,14 +186,12 @@ def interleave(options, mounts):
     """Rates by name; the first mount is the base of the ratios."""
     rates = {mount.name: [] for mount in mounts}
     for mount in mounts:
-        measure(options.build, mount, options.seconds / 5, options.threads)  # Warm.
+        measure(options, mount, options.seconds / 5)  # Warm.
     for round_number in range(options.rounds):
         # Each round starts elsewhere, so that no one always follows the same neighbour.
         shift = round_number % len(mounts)
         for mount in mounts[shift:] + mounts[:shift]:
-            rates[mount.name].append(
-                measure(options.build, mount, options.seconds, options.threads)
-            )
+            rates[mount.name].append(measure(options, mount, options.seconds))
     base = rates[mounts[0].name]
     print(
         f"{'file system':<14}{'reads/s':>10}   "
@@ -211,6 +216,7 @@ def main():
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--pin", action="store_true")
+    parser.add_argument("--pause", type=float, default=0)
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--scale", type=int, default=0)
     options = parser.parse_args()

@@ -14,60 +14,6 @@
 namespace secretfs::crypto {
 namespace {
 
-Bytes Join(ByteSpan left, ByteSpan right) {
-  ByteWriter joined;
-  joined.Raw(left).Raw(right);
-  return joined.Take();
-}
-
-bool AllZero(ByteSpan bytes) {
-  return std::ranges::all_of(bytes, [](uint8_t byte) { return byte == 0; });
-}
-
-void ExpectGcmVector(const Vector& vector) {
-  const Bytes key = vector.Hex("key");
-  const Bytes nonce = vector.Hex("nonce");
-  const Bytes aad = vector.Hex("aad");
-  const Bytes plaintext = vector.Hex("plaintext");
-  const Bytes sealed = Join(vector.Hex("ciphertext"), vector.Hex("tag"));
-  Bytes opened(sealed.size() - kGcmTagBytes, 0xee);
-  const Status status = GcmOpen(key, nonce, aad, sealed, opened);
-  if (vector.Text("valid") == "no") {
-    ASSERT_FALSE(status);
-    EXPECT_EQ(status.error().code, Code::kCorrupt);
-    EXPECT_TRUE(AllZero(opened));
-    return;
-  }
-  ASSERT_TRUE(status);
-  EXPECT_EQ(ToHex(opened), ToHex(plaintext));
-  Bytes out(sealed.size());
-  GcmSeal(key, nonce, aad, plaintext, out);
-  EXPECT_EQ(ToHex(out), ToHex(sealed));
-}
-
-TEST(GcmTest, MatchesTheVectorsOfNist) {
-  for (const Vector& vector : ReadVectors("aes_256_gcm_nist.txt")) {
-    SCOPED_TRACE(vector.Text("key"));
-    ExpectGcmVector(vector);
-  }
-}
-
-TEST(GcmTest, MatchesTheVectorsOfWycheproof) {
-  for (const Vector& vector : ReadVectors("aes_256_gcm_wycheproof.txt")) {
-    SCOPED_TRACE(vector.Text("comment"));
-    ExpectGcmVector(vector);
-  }
-}
-
-TEST(GcmTest, OpenZeroesItsOutputWhenTheTagIsWrong) {
-  const Bytes key(32, 1), nonce(12, 2), plaintext(100, 3);
-  Bytes sealed(116), out(100, 0xee);
-  GcmSeal(key, nonce, {}, plaintext, sealed);
-  sealed.back() ^= 1;
-  EXPECT_FALSE(GcmOpen(key, nonce, {}, sealed, out));
-  EXPECT_TRUE(AllZero(out));
-}
-
 class AeadTest : public ::testing::Test {
  protected:
   testing::FakeRandom random_;

@@ -8,11 +8,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "crypto/aead.h"
 #include "crypto/envelope.h"
+#include "crypto/gcm.h"
 #include "crypto/secret_memory.h"
 #include "tests/crypto/key_directory.h"
 #include "tests/support/fake_random.h"
@@ -87,6 +89,46 @@ int SearchFor(const Needle& needle) {
   const size_t traces = CountInMemory(needle);
   if (traces > 0) std::fprintf(stderr, "%zu traces\n", traces);
   return traces == 0 ? 0 : kFound;
+}
+
+int OpenWithGcm(std::unique_ptr<GcmCipher> (*make)()) {
+  ProtectProcess();
+  const auto cipher = make();
+  const Bytes nonce(kGcmNonceBytes, 2);
+  // Not a whole number of blocks, so that a key stream is left over.
+  constexpr size_t kSize = 16'387;
+  Bytes sealed(kSize + kGcmTagBytes);
+  Needle key_needle;
+  Needle wanted;
+  Needle wanted_end;
+  {
+    testing::FakeRandom random;
+    SecretBuffer key(kAesKeyBytes);
+    SecretBuffer plaintext(kSize);
+    random.Fill(key.Writable());
+    random.Fill(plaintext.Writable());
+    const ByteSpan bytes = plaintext.Reveal();
+    key_needle = Complement(Bytes(key.Reveal().begin(), key.Reveal().end()));
+    wanted = Complement(Bytes(bytes.begin(), bytes.begin() + 32));
+    wanted_end = Complement(Bytes(bytes.end() - 16, bytes.end()));
+    cipher->SetKey(key.Reveal());
+    cipher->Seal(nonce, {}, bytes, sealed);
+    std::ranges::fill(plaintext.Writable(), 0);
+    if (!cipher->Open(nonce, {}, sealed, plaintext.Writable())) return kNeverFound;
+    if (CountInMemory(wanted) == 0 || CountInMemory(wanted_end) == 0) return kNeverFound;
+  }
+  // The key that is set is in the key schedule still.
+  if (CountInMemory(key_needle) == 0) return kNeverFound;
+  cipher->ClearKey();
+  for (const Needle& needle : {key_needle, wanted, wanted_end}) {
+    if (const int found = SearchFor(needle); found != 0) return found;
+  }
+  return 0;
+}
+
+TEST_F(MemoryTracesDeathTest, GcmLeavesNeitherKeyNorPlaintext) {
+  EXPECT_EXIT(_exit(OpenWithGcm(NewOpensslGcm)), ::testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(_exit(OpenWithGcm(NewGcmCipher)), ::testing::ExitedWithCode(0), "");
 }
 
 // The key schedule of AES begins with the key, so this finds schedules too.

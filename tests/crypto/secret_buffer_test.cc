@@ -43,6 +43,16 @@ TEST(SecretBufferTest, IsZeroFilledEvenWhenItsMemoryWasUsedBefore) {
   }
 }
 
+TEST(SecretBufferTest, UnfilledHasItsSizeAndTakesBytes) {
+  EXPECT_TRUE(SecretBuffer::Unfilled(0).empty());
+  SecretBuffer buffer = SecretBuffer::Unfilled(100);
+  ASSERT_EQ(buffer.size(), 100u);
+  std::ranges::fill(buffer.Writable(), 0xaa);
+  EXPECT_TRUE(std::ranges::all_of(buffer.Reveal(), [](uint8_t byte) { return byte == 0xaa; }));
+  buffer.Append(AsBytes("more"));
+  EXPECT_EQ(AsText(buffer.Reveal().subspan(100)), "more");
+}
+
 TEST(SecretBufferTest, MoveLeavesTheSourceEmpty) {
   SecretBuffer first = Secret("password");
   SecretBuffer second = std::move(first);

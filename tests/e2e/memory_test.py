@@ -47,18 +47,22 @@ class MemoryTest(unittest.TestCase):
         daemon.mount()
         plain = secrets.token_hex(24)
         key = secrets.token_hex(24)
+        large = secrets.token_hex(32768)  # 64 KiB, the largest value.
         daemon.put("plain", plain)
         daemon.put("keyed", f'{{"password":"{key}"}}')
+        daemon.put("large", large)
         for _ in range(500):
             self.assertEqual(daemon.read("plain/_value").decode(), plain)
             self.assertEqual(daemon.read("keyed/_keys/password").decode(), key)
+        for _ in range(100):
+            self.assertEqual(daemon.read("large/_value").decode(), large)
         for _ in range(20):
             daemon.run("get", "plain")
             daemon.run("get", "keyed", "-k", "password")
         pid = daemon.daemon_pid()
         # What is searched for can be found: a name that the daemon keeps is there.
         self.assertNotEqual(search(pid, daemon.mountpoint.encode()), [])
-        for value in (plain, key):
+        for value in (plain, key, large[:48], large[30000:30048], large[-48:]):
             self.assertEqual(search(pid, value.encode()), [])
             # Not even a part of it that would do.
             self.assertEqual(search(pid, value[:20].encode()), [])

@@ -48,6 +48,15 @@ TEST_F(TreeAttributesTest, AReaderIsTheOwnerOfWhatItMayRead) {
   }
 }
 
+TEST_F(TreeAttributesTest, LargeFilesAreToBeReadAtOnce) {
+  service_.PutValue("fits", {VersionId('3'), std::string(4096, 'x'), {}});
+  service_.PutValue("large", {VersionId('4'), std::string(4097, 'x'), {}});
+  EXPECT_EQ(Walk("fits/_value", 1000)->attributes.st_blksize, 4096);
+  EXPECT_EQ(Walk("large/_value", 1000)->attributes.st_blksize, 65536);
+  EXPECT_EQ(Walk("large/_version", 1000)->attributes.st_blksize, 4096);
+  EXPECT_EQ(Walk("large/_value", kStranger)->attributes.st_blksize, 4096);
+}
+
 TEST_F(TreeAttributesTest, OthersSeeNothingOfAFile) {
   for (const char* path : {"prod/db/_value", "prod/db/_version", "prod/db/_meta",
                            "prod/db/_keys/user", "prod/db/_labels/AWSPREVIOUS/_value"}) {

@@ -100,6 +100,17 @@ TEST_F(SecretServiceTest, ValuesOfEverySizeWithinBoundsRoundTrip) {
   EXPECT_EQ(Get("x"), std::string(65536, 'v'));
 }
 
+// Each thread reads into memory that it uses again.
+TEST_F(SecretServiceTest, ValuesOfDifferentSizesAreReadInTurn) {
+  const std::string large(65536, 'l');
+  ASSERT_TRUE(Create("large", "v1", large));
+  ASSERT_TRUE(Create("small", "v1", "s"));
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_EQ(Get("large"), large);
+    EXPECT_EQ(Get("small"), "s");
+  }
+}
+
 TEST_F(SecretServiceTest, CompareAndSwapRefusesALostRace) {
   ASSERT_TRUE(Create("x", "v1", "one"));
   ASSERT_TRUE(Put("x", "v2", "two", {}, VersionId("v1")));
