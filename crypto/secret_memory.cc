@@ -281,6 +281,19 @@ void* OpensslReallocate(void* block, size_t size_bytes, const char* file, int li
   return moved;
 }
 
+// Without CAP_IPC_LOCK the limit counts. What cannot be raised so far is raised as far as it goes.
+void RaiseLockedMemoryLimit() {
+  constexpr rlim_t kLockedBytesMax = rlim_t{256} << 20;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0) return;
+  if (limit.rlim_max != RLIM_INFINITY && limit.rlim_max < kLockedBytesMax) {
+    const rlimit raised{kLockedBytesMax, kLockedBytesMax};
+    if (setrlimit(RLIMIT_MEMLOCK, &raised) == 0) return;
+  }
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_MEMLOCK, &limit);
+}
+
 }  // namespace
 
 void* SecretAllocate(size_t size_bytes) {
@@ -296,6 +309,7 @@ SecretMemoryStats GetSecretMemoryStats() {
 }
 
 void ProtectProcess() {
+  RaiseLockedMemoryLimit();
   const rlimit no_core{0, 0};
   CHECK(setrlimit(RLIMIT_CORE, &no_core) == 0);
   CHECK(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0);

@@ -11,8 +11,8 @@ namespace secretfs::crypto {
 // Thread-safe.
 //
 // The heap grows by locking one more chunk; it never shrinks. When RLIMIT_MEMLOCK is reached it
-// goes on unlocked and says so in Stats(): a reader must not fail because a limit is low, but the
-// operator must be able to see it.
+// goes on unlocked and says so in its statistics: a reader must not fail because a limit is low,
+// but the operator must be able to see it.
 //
 // SecretAllocate() returns 16-byte aligned memory with unspecified content and stops the process
 // when there is none. SecretFree() accepts null.
@@ -31,10 +31,11 @@ SecretMemoryStats GetSecretMemoryStats();
 // place.
 bool HeapWipesOnFree();
 
-// Hardens the calling process, once, first thing in main(), before OpenSSL allocates: no core dump
-// (RLIMIT_CORE 0, PR_SET_DUMPABLE 0, so no ptrace or /proc/<pid>/mem by equals either), OpenSSL's
-// heap moved into the locked heap. Ordinary heap blocks are wiped on free by the replacement in
-// crypto/wiping_free.cc, which this call links in.
+// Hardens the calling process, once, first thing in main(), before OpenSSL allocates: as much
+// memory as is allowed may be locked, by this process and those it starts (RLIMIT_MEMLOCK), no core
+// dump (RLIMIT_CORE 0, PR_SET_DUMPABLE 0, so no ptrace or /proc/<pid>/mem by equals either),
+// OpenSSL's heap moved into the locked heap. Ordinary heap blocks are wiped on free by the
+// replacement in crypto/wiping_free.cc, which this call links in.
 void ProtectProcess();
 
 }  // namespace secretfs::crypto

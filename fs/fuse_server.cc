@@ -18,14 +18,11 @@
 #include <system_error>
 
 #include "crypto/base/log.h"
+#include "fs/fuse_features.h"
 #include "fs/fuse_request_source.h"
 
 namespace secretfs::fs {
 namespace {
-
-// Of linux/fuse.h after Linux 6.1, whose headers Debian 12 has.
-constexpr uint32_t kInitExtended = 1u << 30;      // FUSE_INIT_EXT
-constexpr uint32_t kHasResend = 1u << (39 - 32);  // FUSE_HAS_RESEND, in flags2.
 
 // After so many daemons died on one request, it is refused.
 constexpr uint32_t kAttemptsMax = 3;
@@ -126,12 +123,6 @@ const fuse_in_header& HeaderOf(std::span<const uint8_t> request) {
   return *reinterpret_cast<const fuse_in_header*>(request.data());
 }
 
-bool SaysItCanResend(std::span<const uint8_t> init) {
-  if (init.size() < sizeof(fuse_in_header) + sizeof(fuse_init_in)) return false;
-  const auto& in = *reinterpret_cast<const fuse_init_in*>(init.data() + sizeof(fuse_in_header));
-  return (in.flags & kInitExtended) != 0 && (in.flags2 & kHasResend) != 0;
-}
-
 void SaveInit(SharedState& state, std::span<const uint8_t> request) {
   if (state.init_bytes.load() != 0 || request.size() > sizeof state.init) return;
   std::ranges::copy(request, state.init);
@@ -207,7 +198,7 @@ void FuseServer::Process(std::span<uint8_t> request) {
   if (HeaderOf(request).opcode == FUSE_POLL) NotePoller(request);
   fuse_session_process_buf(session_.get(), &buffer);
   if (!is_init) return;
-  can_resend_ = SaysItCanResend(request);
+  can_resend_ = FeaturesIn(request).resend;
   state_.init_answered.store(1, std::memory_order_release);
 }
 

@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "crypto/base/log.h"
+#include "crypto/root_key_deposit.h"
 #include "fs/fuse_mount.h"
 #include "mount/cli_verbs.h"
 #include "mount/daemon.h"
@@ -151,6 +152,7 @@ Status KeepInForeground(Cli& cli, const MountOptions& options) {
         keeper.daemon_arguments.begin(),
         {"daemon", "--config", "/proc/self/fd/" + std::to_string(kConfigFd)});
     if (options.ready_fd >= 0) keeper.daemon_arguments.emplace_back("--stamp-log");
+    if (!config.system_call_filter) keeper.toucher_arguments.emplace_back("--no-filter");
     return RunKeeper(
         std::move(keeper), {.ready = [&] {
           manager.Notify("READY=1\nSTATUS=Serving " + config.store + " on " + config.mountpoint);
@@ -187,6 +189,19 @@ UniqueFd AdoptIfOpen(int fd) {
   return fcntl(fd, F_GETFD) < 0 ? UniqueFd() : AdoptDescriptor(fd);
 }
 
+// The memory that keeps the root key for successors; invalid if there is none that can be used.
+UniqueFd AdoptDeposit() {
+  UniqueFd deposit = AdoptIfOpen(kDepositFd);
+  if (!deposit.valid()) return deposit;
+  const auto kept = crypto::TakeFromDeposit(deposit.get());
+  if (kept) return deposit;
+  Log(LogLevel::kWarning,
+      kept.error().message +
+          "; a daemon that is started again reads the root key itself, unless the limit of locked "
+          "memory is raised (LimitMEMLOCK in a unit, memlock in /etc/security/limits.d)");
+  return {};
+}
+
 Status ServeForKeeper(Cli& cli, const MountOptions& options, bool stamp_log) {
   static const SystemClock log_clock;
   if (stamp_log) StampLog(log_clock);
@@ -194,7 +209,7 @@ Status ServeForKeeper(Cli& cli, const MountOptions& options, bool stamp_log) {
                                 .shared_state = AdoptIfOpen(kSharedStateFd),
                                 .listener = AdoptIfOpen(kListenFd),
                                 .toucher = AdoptIfOpen(kTouchFd)};
-  const UniqueFd deposit = AdoptIfOpen(kDepositFd);
+  const UniqueFd deposit = AdoptDeposit();
   auto passphrase = std::make_shared<UniqueFd>(AdoptIfOpen(kDaemonPassphraseFd));
   AdoptIfOpen(kProgramFd).Reset();
   if (!descriptors.listener.valid()) {
@@ -294,10 +309,7 @@ Status Unmount(Cli& cli, const std::string& named, bool lazy) {
   return {};
 }
 
-}  // namespace
-
-void AddMountVerbs(CLI::App& app, Cli& cli) {
-  auto options = std::make_shared<MountOptions>();
+void AddMount(CLI::App& app, Cli& cli, const std::shared_ptr<MountOptions>& options) {
   CLI::App* mount = app.add_subcommand("mount", "Start the daemon of a store and mount it");
   mount->add_option("MOUNTPOINT", options->mountpoint, "An empty directory");
   mount->add_option("--store", cli.places.store, "The directory of the store")->type_name("DIR");
@@ -321,7 +333,10 @@ void AddMountVerbs(CLI::App& app, Cli& cli) {
                                  : KeepInBackground(cli, *options);
     };
   });
+}
 
+// What a keeper runs.
+void AddKeptVerbs(CLI::App& app, Cli& cli, const std::shared_ptr<MountOptions>& options) {
   auto stamp_log = std::make_shared<bool>(false);
   CLI::App* daemon = app.add_subcommand("daemon", "Serve under a keeper")->group("");
   daemon->add_option("MOUNTPOINT", options->mountpoint);
@@ -335,23 +350,34 @@ void AddMountVerbs(CLI::App& app, Cli& cli) {
     cli.run = [&cli, options, stamp_log] { return ServeForKeeper(cli, *options, *stamp_log); };
   });
 
+  auto prefix = std::make_shared<std::string>();
+  auto filter = std::make_shared<bool>(true);
+  CLI::App* toucher = app.add_subcommand("toucher", "Raise events under a keeper")->group("");
+  toucher->add_option("--prefix", *prefix);
+  toucher->add_flag("!--no-filter", *filter);
+  toucher->callback([&cli, prefix, filter] {
+    cli.subject = "toucher";
+    cli.run = [prefix, filter] {
+      return RunToucher({.socket = AdoptIfOpen(kToucherSocketFd),
+                         .root = AdoptIfOpen(kToucherRootFd),
+                         .prefix = *prefix,
+                         .system_call_filter = *filter});
+    };
+  });
+}
+
+}  // namespace
+
+void AddMountVerbs(CLI::App& app, Cli& cli) {
+  const auto options = std::make_shared<MountOptions>();
+  AddMount(app, cli, options);
+  AddKeptVerbs(app, cli, options);
+
   CLI::App* upgrade =
       app.add_subcommand("upgrade", "Let the installed program take over from the one that runs");
   upgrade->callback([&cli] {
     cli.subject = "upgrade";
     cli.run = [&cli] { return Upgrade(cli); };
-  });
-
-  auto prefix = std::make_shared<std::string>();
-  CLI::App* toucher = app.add_subcommand("toucher", "Raise events under a keeper")->group("");
-  toucher->add_option("--prefix", *prefix);
-  toucher->callback([&cli, prefix] {
-    cli.subject = "toucher";
-    cli.run = [prefix] {
-      return RunToucher({.socket = AdoptIfOpen(kToucherSocketFd),
-                         .root = AdoptIfOpen(kToucherRootFd),
-                         .prefix = *prefix});
-    };
   });
 
   auto mountpoint = std::make_shared<std::string>();

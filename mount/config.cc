@@ -50,6 +50,7 @@ constexpr std::array kOptions = {
     Option{"mount", "refuse_mapping", SwitchOption{&Config::refuse_mapping}},
     Option{"mount", "user", NameOption{&Config::user}},
     Option{"mount", "reader_threads", NumberOption{&Config::reader_threads, 0, 8}},
+    Option{"mount", "system_call_filter", SwitchOption{&Config::system_call_filter}},
     Option{"audit", "directory", PathOption{&Config::audit_directory}},
     Option{"audit", "segment_mib", NumberOption{&Config::audit_segment_mib, 1, 1024}},
     Option{"audit", "sync_interval_ms", NumberOption{&Config::audit_sync_interval_ms, 10, 60'000}},

@@ -20,6 +20,7 @@ struct Config {
   bool refuse_mapping = false;
   std::string user = "secretfs";  // Whom the daemon becomes when root starts it.
   int64_t reader_threads = 0;     // 0: by the number of CPUs.
+  bool system_call_filter = true;
 
   // [audit]
   std::string audit_directory;  // Empty: <store>/audit.

@@ -15,6 +15,8 @@
 
 #include "crypto/base/log.h"
 #include "crypto/base/mutex.h"
+#include "crypto/root_key_deposit.h"
+#include "crypto/secret_memory.h"
 #include "fs/fuse_session.h"
 #include "fs/shared_state.h"
 #include "fs/tree.h"
@@ -23,6 +25,7 @@
 #include "mount/keeper_link.h"
 #include "mount/log_file.h"
 #include "mount/status.h"
+#include "mount/system_call_filter.h"
 #include "store/secret_service.h"
 
 namespace secretfs::mount {
@@ -69,6 +72,7 @@ class Upkeep {
     auto maintained_at = std::chrono::steady_clock::now() - kMaintenancePeriod;
     while (Wait(stop)) {
       try {
+        WarnOfUnlockedMemory();
         service_.Upkeep();
         const auto now = std::chrono::steady_clock::now();
         if (now - maintained_at < kMaintenancePeriod) continue;
@@ -87,6 +91,19 @@ class Upkeep {
     return !stop.stop_requested();
   }
 
+  // Once; secret memory grows when it is needed.
+  void WarnOfUnlockedMemory() {
+    const crypto::SecretMemoryStats memory = crypto::GetSecretMemoryStats();
+    if (warned_of_memory_ || memory.locked_bytes == memory.reserved_bytes) return;
+    warned_of_memory_ = true;
+    const auto kib = [](size_t bytes) { return std::to_string(bytes / 1024); };
+    Log(LogLevel::kWarning,
+        "only " + kib(memory.locked_bytes) + " of " + kib(memory.reserved_bytes) +
+            " KiB of secret memory are locked, and the rest may be swapped to the disk; raise the "
+            "limit to 256 MiB (LimitMEMLOCK=256M in a unit, memlock in /etc/security/limits.d, "
+            "--ulimit memlock of a container) and mount again");
+  }
+
   void Maintain() {
     BoundLogFile(log_path_);
     const auto purged = service_.PurgeExpired();
@@ -100,6 +117,7 @@ class Upkeep {
   store::SecretService& service_;
   const milliseconds period_;
   const std::string log_path_;
+  bool warned_of_memory_ = false;
   std::mutex mutex_;
   std::condition_variable_any wake_;
   std::jthread thread_;  // Last: stopped and joined before what it uses.
@@ -133,11 +151,11 @@ EndReason WaitForEnd(KeeperLink& link, int ended, bool ends_with_keeper) {
 // The parts of a running daemon, in the order in which they start.
 struct Daemon {
   Daemon(std::unique_ptr<store::SecretService> opened, fs::SharedStatePtr shared_state,
-         const Config& config, const Clock& clock)
+         StatusReporter::Facts facts, const Clock& clock)
       : service(std::move(opened)),
         callers(service->realm(), service->header().owner_uid, clock),
         state(std::move(shared_state)),
-        status(*service, *state, config.mountpoint, clock),
+        status(*service, *state, std::move(facts), clock),
         endpoint(*service, callers, status),
         tree(*service, state->caller_memory, clock, {.status = [this] { return status.Text(); }}) {}
 
@@ -188,10 +206,16 @@ bool IsAskedFor(const DaemonOptions& options, const store::StoreHeader& header) 
          std::holds_alternative<crypto::PassphraseSource>(header.root_key_source);
 }
 
+// As the user who will serve it, and whose file it is.
+Result<store::StoreHeader> ReadHeader(const DaemonOptions& options) {
+  const ActingAs acting(options.user);
+  TRY(CheckReach(options.config.store));
+  return store::SecretService::ReadHeader(options.config.store);
+}
+
 Result<std::unique_ptr<crypto::RootKey>> ObtainRootKey(const DaemonOptions& options,
                                                        crypto::RandomSource& random) {
-  TRY_ASSIGN(const store::StoreHeader header,
-             store::SecretService::ReadHeader(options.config.store));
+  TRY_ASSIGN(const store::StoreHeader header, ReadHeader(options));
   const crypto::RootKeySource& source =
       options.root_key ? *options.root_key : header.root_key_source;
   auto key = crypto::OpenRootKey(source, options.root_key_environment, random);
@@ -227,13 +251,19 @@ Status Serve(const DaemonOptions& options, KeeperLink& link, DaemonDescriptors d
   TRY(link.Send(KeeperWord::kLoaded));
   TRY(link.Await(KeeperWord::kOpen));
   TRY_ASSIGN(const auto root_key, ObtainRootKey(options, random));
+  StatusReporter::Facts facts{.mountpoint = config.mountpoint,
+                              .memfd_secret = crypto::CreateDeposit().has_value(),
+                              .root_key_kept = options.root_key_environment.deposit >= 0,
+                              .resend = options.resend};
   TRY(BecomeUser(options.user));
-  TRY(CheckReach(config.store));
+  if (config.system_call_filter) {
+    TRY_ASSIGN(facts.system_call_filter, FilterSystemCalls(FilteredProcess::kDaemon));
+  }
   TRY_ASSIGN(auto service, OpenService(options, *root_key, clock, random));
   TRY(fs::ClaimFor(*state, service->header().store_id));
   TRY(link.Send(KeeperWord::kOpened));
   TRY_ASSIGN(KeeperMessage mounted, link.Await(KeeperWord::kServe));
-  Daemon daemon(std::move(service), std::move(state), config, clock);
+  Daemon daemon(std::move(service), std::move(state), std::move(facts), clock);
   TRY(daemon.OpenDoors(std::move(descriptors), std::move(mounted.descriptor), options, random));
   Log(LogLevel::kInfo, "store " + config.store + " is mounted on " + config.mountpoint +
                            " and answers on " + config.socket);
@@ -254,6 +284,7 @@ Status Serve(const DaemonOptions& options, KeeperLink& link, DaemonDescriptors d
 }  // namespace
 
 Status RunDaemon(const DaemonOptions& options, DaemonDescriptors descriptors) {
+  BeSparedNoMore();
   BlockSignals();
   pthread_setname_np(pthread_self(), "secretfs");
   KeeperLink link(std::move(descriptors.link));

@@ -201,7 +201,8 @@ Status Keeper::Prepare() {
   }
   TRY_ASSIGN(state_, fs::MapSharedState(kept_.shared_state.get()));
   state_->keeper_pid = static_cast<uint64_t>(getpid());
-  return {};
+  AskToBeSpared();
+  return KeepOnlyKeeperCapabilities();
 }
 
 Status Keeper::MakeState() {

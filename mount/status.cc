@@ -1,9 +1,15 @@
 #include "mount/status.h"
 
+#include <sys/utsname.h>
 #include <unistd.h>
+
+#include <array>
+#include <charconv>
 
 #include "crypto/base/log.h"
 #include "crypto/secret_memory.h"
+#include "fs/fuse_features.h"
+#include "mount/privileges.h"
 #include "store/json_object.h"
 
 namespace secretfs::mount {
@@ -37,6 +43,53 @@ class ObjectText {
   std::string text_;
 };
 
+ObjectText AuditPart(const store::SecretService::Health& health) {
+  ObjectText part;
+  part.Number("sequence", health.audit_head.sequence).Text("problem", health.audit_problem);
+  return part;
+}
+
+ObjectText SecretMemoryPart() {
+  const crypto::SecretMemoryStats memory = crypto::GetSecretMemoryStats();
+  ObjectText part;
+  part.Flag("locked", memory.locked_bytes == memory.reserved_bytes)
+      .Number("used_bytes", memory.used_bytes)
+      .Number("locked_bytes", memory.locked_bytes)
+      .Number("reserved_bytes", memory.reserved_bytes)
+      .Flag("heap_wipes_on_free", crypto::HeapWipesOnFree());
+  return part;
+}
+
+// "none", or a hexadecimal mask as in /proc/<pid>/status.
+std::string CapabilitiesText(uint64_t capabilities) {
+  if (capabilities == 0) return "none";
+  std::array<char, 16> digits{};
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), capabilities, 16);
+  return "0x" + std::string(digits.data(), end.ptr);
+}
+
+ObjectText ConfinementPart(const StatusReporter::Facts& facts) {
+  const Confinement confinement = GetConfinement();
+  ObjectText part;
+  part.Number("uid", confinement.uid)
+      .Text("capabilities", CapabilitiesText(confinement.capabilities))
+      .Flag("no_new_privileges", confinement.no_new_privileges)
+      .Flag("system_call_filter", facts.system_call_filter);
+  return part;
+}
+
+ObjectText KernelPart(const fs::SharedState& state, const StatusReporter::Facts& facts) {
+  const fs::FuseFeatures fuse = fs::FeaturesOf(state);
+  utsname system{};
+  uname(&system);
+  ObjectText part;
+  part.Text("release", system.release)
+      .Text("fuse_protocol", std::to_string(fuse.major) + "." + std::to_string(fuse.minor))
+      .Flag("resend", fuse.resend && facts.resend)
+      .Flag("memfd_secret", facts.memfd_secret);
+  return part;
+}
+
 }  // namespace
 
 std::string_view BuildVersion() {
@@ -44,10 +97,10 @@ std::string_view BuildVersion() {
 }
 
 StatusReporter::StatusReporter(store::SecretService& service, const fs::SharedState& state,
-                               std::string mountpoint, const Clock& clock)
+                               Facts facts, const Clock& clock)
     : service_(service),
       state_(state),
-      mountpoint_(std::move(mountpoint)),
+      facts_(std::move(facts)),
       clock_(clock),
       started_at_(clock.NowMs()) {}
 
@@ -65,14 +118,6 @@ std::string StatusReporter::Text() {
 
 std::string StatusReporter::Build(TimeMs now) {
   const store::SecretService::Health health = service_.GetHealth();
-  const crypto::SecretMemoryStats memory = crypto::GetSecretMemoryStats();
-  ObjectText audit;
-  audit.Number("sequence", health.audit_head.sequence).Text("problem", health.audit_problem);
-  ObjectText secret_memory;
-  secret_memory.Number("used_bytes", memory.used_bytes)
-      .Number("locked_bytes", memory.locked_bytes)
-      .Number("reserved_bytes", memory.reserved_bytes)
-      .Flag("heap_wipes_on_free", crypto::HeapWipesOnFree());
   ObjectText status;
   status.Text("version", BuildVersion())
       .Number("pid", static_cast<uint64_t>(getpid()))
@@ -84,10 +129,14 @@ std::string StatusReporter::Build(TimeMs now) {
       .Text("started_at", FormatTime(started_at_))
       .Text("as_of", FormatTime(now))
       .Text("store_id", service_.header().store_id)
-      .Text("mountpoint", mountpoint_)
+      .Text("mountpoint", facts_.mountpoint)
       .Number("secrets", health.secrets)
-      .Object("audit", audit)
-      .Object("secret_memory", secret_memory)
+      .Object("audit", AuditPart(health))
+      .Object("secret_memory", SecretMemoryPart())
+      .Object("confinement", ConfinementPart(facts_))
+      .Object("kernel", KernelPart(state_, facts_))
+      .Flag("root_key_kept", facts_.root_key_kept)
+      .Flag("inotify_events", state_.toucher_pid != 0)
       .Number("log_lines_dropped", LogLinesDropped());
   return status.Take() + "\n";
 }

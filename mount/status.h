@@ -18,9 +18,18 @@ std::string_view BuildVersion();
 // read. Thread-safe.
 class StatusReporter {
  public:
+  // What a daemon finds out while it may still ask.
+  struct Facts {
+    std::string mountpoint;
+    bool system_call_filter = false;
+    bool memfd_secret = false;   // The kernel has memory that it cannot read itself.
+    bool root_key_kept = false;  // For successors, so that they ask nobody.
+    bool resend = true;          // Requests that got lost are asked for again, if the kernel can.
+  };
+
   // `service`, `state` and `clock` must outlive the reporter. The daemon counts as started now.
-  StatusReporter(store::SecretService& service, const fs::SharedState& state,
-                 std::string mountpoint, const Clock& clock);
+  StatusReporter(store::SecretService& service, const fs::SharedState& state, Facts facts,
+                 const Clock& clock);
 
   std::string Text();
 
@@ -29,7 +38,7 @@ class StatusReporter {
 
   store::SecretService& service_;
   const fs::SharedState& state_;
-  const std::string mountpoint_;
+  const Facts facts_;
   const Clock& clock_;
   const TimeMs started_at_;
 

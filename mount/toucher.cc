@@ -13,6 +13,7 @@
 #include <csignal>
 
 #include "mount/privileges.h"
+#include "mount/system_call_filter.h"
 
 namespace secretfs::mount {
 namespace {
@@ -33,10 +34,12 @@ Status RunToucher(const ToucherOptions& options) {
     return Fail(Code::kInvalidArgument, "this is for secretfs mount to start");
   }
   pthread_setname_np(pthread_self(), "secretfs-touch");
+  BeSparedNoMore();
   TRY(BecomeNobody());
   // Its root keeps the file system alive, which without a keeper nobody could end.
   const pid_t keeper = getppid();
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != keeper) return {};
+  if (options.system_call_filter) TRY(FilterSystemCalls(FilteredProcess::kToucher));
   const std::string prefix = options.root.valid() ? "" : options.prefix + "/";
   const int root = options.root.valid() ? options.root.get() : AT_FDCWD;
   std::array<char, PATH_MAX> bytes;

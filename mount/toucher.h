@@ -22,6 +22,7 @@ struct ToucherOptions {
   UniqueFd socket;
   UniqueFd root;
   std::string prefix;
+  bool system_call_filter = true;
 };
 Status RunToucher(const ToucherOptions& options);
 

@@ -19,6 +19,7 @@ _THIRD_PARTY = [
     ("fuse*", ["fs/fuse_*", "tests/fs/*", "tests/bench/*", "tests/fuzz/*", "tests/support/*"]),
     ("toml++/*", ["mount/config.cc"]),
     ("microhttpd.h", ["mount/http_server.cc"]),
+    ("seccomp.h", ["mount/system_call_filter.cc", "tests/mount/system_call_filter_test.cc"]),
     ("CLI/*", ["mount/cli*.cc", "mount/main.cc"]),
     ("systemd/*", ["mount/*"]),
     ("gtest/*", ["tests/*"]),

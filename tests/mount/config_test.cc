@@ -82,6 +82,7 @@ TEST(ConfigTest, WhatIsWrittenReadsTheSame) {
                       .refuse_mapping = true,
                       .user = "u",
                       .reader_threads = 3,
+                      .system_call_filter = false,
                       .audit_directory = "/a",
                       .audit_segment_mib = 7,
                       .audit_sync_interval_ms = 250};
@@ -98,7 +99,7 @@ TEST(ConfigTest, UnknownKeyNamesItsLineAndTheNearestKey) {
             "secretfs.toml:1: unknown key \"stor\"; did you mean \"store\"?");
   EXPECT_EQ(ErrorOf("[mount]\nstore = '/s'"),
             "secretfs.toml:2: unknown key \"store\" in [mount]; known are \"allow_other\", "
-            "\"refuse_mapping\", \"user\", \"reader_threads\"");
+            "\"refuse_mapping\", \"user\", \"reader_threads\", \"system_call_filter\"");
 }
 
 TEST(ConfigTest, UnknownTableNamesTheNearestTable) {

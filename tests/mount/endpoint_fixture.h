@@ -17,7 +17,7 @@ struct EndpointParts {
   std::unique_ptr<store::SecretService> service = temp.Open();
   fs::Callers callers{service->realm(), getuid(), temp.clock};
   std::unique_ptr<fs::SharedState> state = std::make_unique<fs::SharedState>();
-  StatusReporter status{*service, *state, "/mnt/secrets", temp.clock};
+  StatusReporter status{*service, *state, {.mountpoint = "/mnt/secrets"}, temp.clock};
   AwsEndpoint endpoint{*service, callers, status};
 };
 

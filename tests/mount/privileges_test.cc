@@ -1,10 +1,13 @@
 #include "mount/privileges.h"
 
 #include <gtest/gtest.h>
+#include <linux/capability.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <functional>
 
@@ -64,6 +67,90 @@ TEST(PrivilegesTest, RootWithoutAnotherUserKeepsNoCapability) {
               return access(others.c_str(), R_OK) == 0 ? 2 : 0;
             }),
             0);
+}
+
+TEST(PrivilegesTest, WhoActsAsAnotherHasThatOnesRightsForAWhile) {
+  if (getuid() != 0) FAIL() << "needs root";
+  const testing::TempDirectory directory;  // Mode 0700, root's.
+  std::ofstream(directory / "file") << "x";
+  EXPECT_EQ(InChild([&] {
+              const auto can_read = [&] { return std::ifstream(directory / "file").is_open(); };
+              {
+                const ActingAs acting(kUser);
+                if (geteuid() != kUser.uid || getegid() != kUser.gid || can_read()) return 1;
+              }
+              if (geteuid() != 0 || getegid() != 0 || !can_read()) return 2;
+              const ActingAs nobody_else(std::nullopt);
+              return can_read() ? 0 : 3;
+            }),
+            0);
+}
+
+TEST(PrivilegesTest, RootsKeeperKeepsWhatItsDaemonsNeed) {
+  if (getuid() != 0) FAIL() << "needs root";
+  EXPECT_EQ(InChild([] {
+              if (!KeepOnlyKeeperCapabilities()) return 1;
+              const Confinement confinement = GetConfinement();
+              const auto has = [&](int capability) {
+                return (confinement.capabilities >> capability & 1) != 0;
+              };
+              if (confinement.uid != 0 || !confinement.no_new_privileges) return 2;
+              for (const int kept : {CAP_SYS_ADMIN, CAP_KILL, CAP_SETUID, CAP_SETGID}) {
+                if (!has(kept)) return 3;
+              }
+              for (const int gone : {CAP_DAC_OVERRIDE, CAP_CHOWN, CAP_SYS_PTRACE, CAP_SYS_MODULE,
+                                     CAP_NET_ADMIN, CAP_SYS_RAWIO, CAP_FOWNER, CAP_MKNOD}) {
+                if (has(gone) || prctl(PR_CAPBSET_READ, gone) != 0) return 4;
+              }
+              if (prctl(PR_GET_DUMPABLE) != 0) return 5;
+              // What a daemon does then.
+              if (!BecomeUser(kUser) || getuid() != kUser.uid) return 6;
+              return GetConfinement().capabilities == 0 ? 0 : 7;
+            }),
+            0);
+}
+
+TEST(PrivilegesTest, AnOrdinaryUsersKeeperMayStillRunFusermount) {
+  if (getuid() != 0) FAIL() << "needs root";
+  EXPECT_EQ(InChild([] {
+              if (setgid(kUser.gid) != 0 || setuid(kUser.uid) != 0) return 1;
+              if (!KeepOnlyKeeperCapabilities()) return 2;
+              if (GetConfinement().no_new_privileges) return 3;
+              return prctl(PR_GET_DUMPABLE) == 0 ? 0 : 4;
+            }),
+            0);
+}
+
+TEST(PrivilegesTest, TheKernelSaysHowAProcessIsConfined) {
+  EXPECT_EQ(InChild([] {
+              if (!BecomeUser(std::nullopt)) return 2;
+              const Confinement confinement = GetConfinement();
+              if (confinement.uid != geteuid() || confinement.capabilities != 0) return 3;
+              return confinement.no_new_privileges ? 0 : 4;
+            }),
+            0);
+}
+
+TEST(PrivilegesTest, TheKeeperAloneIsSpared) {
+  const testing::TempDirectory directory;
+  const std::string file = directory / "oom_score_adj";
+  const auto content = [&] {
+    std::string text;
+    std::ifstream(file) >> text;
+    return text;
+  };
+  std::ofstream(file) << "-7\n";
+  BeSparedNoMore(file.c_str());
+  EXPECT_EQ(content(), "-7") << "nobody had asked for it";
+  AskToBeSpared(file.c_str());
+  EXPECT_EQ(content(), "-1000");
+  // The kernel's file takes a number whole; this one is not cut.
+  std::ofstream(file, std::ios::trunc).flush();
+  BeSparedNoMore(file.c_str());
+  EXPECT_EQ(content(), "-7");
+  EXPECT_EQ(getenv("SECRETFS_OOM_SCORE_ADJ"), nullptr) << "for no program that is started then";
+  AskToBeSpared("/nonexistent/oom_score_adj");
+  EXPECT_EQ(getenv("SECRETFS_OOM_SCORE_ADJ"), nullptr);
 }
 
 TEST(PrivilegesTest, AStoreIsGivenWithWhatIsInIt) {

@@ -4,6 +4,7 @@ Waits for readiness by waiting for `secretfs mount` to return, and fails the tes
 mount or a process.
 """
 
+import glob
 import http.client
 import json
 import os
@@ -46,6 +47,7 @@ class Daemon:
         """`user`: uid that owns the store and runs the daemon; None: whoever runs the tests."""
         self.user = user
         self.binary = BINARY
+        self.command_prefix = []  # A program that starts secretfs, such as prlimit.
         self.root = tempfile.mkdtemp(prefix="secretfs-e2e-")
         os.chmod(self.root, 0o755)
         self.store = os.path.join(self.root, "store")
@@ -81,7 +83,8 @@ class Daemon:
         """Runs `secretfs ARGUMENTS`; returns (stdout, stderr). It must exit with `code`."""
         if isinstance(input, str):
             input = input.encode()
-        command = self.as_user(self.user if uid is None else uid) + [self.binary, *arguments]
+        command = self.as_user(self.user if uid is None else uid)
+        command += [*self.command_prefix, self.binary, *arguments]
         done = subprocess.run(
             command,
             input=input,
@@ -194,6 +197,14 @@ class Daemon:
         """The newest thousand audit events, oldest first."""
         return json.loads(self.run("audit", "--json", "--limit", "1000")[0])["Events"]
 
+    def refused_calls(self):
+        """Lines of processes that the system call filter ended; their successors hide that."""
+        found = []
+        for path in glob.glob(os.path.join(self.root, "**", "daemon.log*"), recursive=True):
+            with open(path, encoding="utf-8", errors="replace") as log:
+                found += [line.strip() for line in log if "scmp_sys_resolver" in line]
+        return found
+
     def close(self):
         left = []
         if self.keeper_pid is not None:
@@ -208,6 +219,7 @@ class Daemon:
             if any(line.split()[4] == self.mountpoint for line in mounts):
                 left.append(f"mount {self.mountpoint}")
                 subprocess.run(["umount", "-l", self.mountpoint], capture_output=True, check=False)
+        left += self.refused_calls()
         shutil.rmtree(self.root, ignore_errors=True)
         if left:
             raise Failed("left behind: " + ", ".join(left))
