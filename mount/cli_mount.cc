@@ -10,6 +10,7 @@
 #include <chrono>
 #include <csignal>
 #include <memory>
+#include <thread>
 
 #include "crypto/base/log.h"
 #include "crypto/root_key_deposit.h"
@@ -35,6 +36,8 @@ constexpr int kDaemonEndMs = 10'000;
 constexpr std::chrono::seconds kUpgradeTime{30};
 constexpr int kUpgradeLookMs = 50;
 constexpr std::chrono::milliseconds kStatusAge{1200};
+constexpr std::chrono::milliseconds kBusyTime{1000};
+constexpr std::chrono::milliseconds kBusyLook{10};
 
 struct MountOptions {
   std::string mountpoint;
@@ -291,6 +294,17 @@ Status Upgrade(Cli& cli) {
   return Fail(Code::kUnavailable, "no successor came up in time; see the log");
 }
 
+// The toucher of a user's mount is on the mount itself, for a moment after each change.
+Status UnmountWhenIdle(const std::string& mountpoint, bool lazy) {
+  const auto deadline = std::chrono::steady_clock::now() + kBusyTime;
+  while (true) {
+    Status unmounted = fs::UnmountFuse(mountpoint, lazy);
+    const bool is_busy = !unmounted && unmounted.error().code == Code::kFailedPrecondition;
+    if (!is_busy || std::chrono::steady_clock::now() >= deadline) return unmounted;
+    std::this_thread::sleep_for(kBusyLook);
+  }
+}
+
 Status Unmount(Cli& cli, const std::string& named, bool lazy) {
   const std::string mountpoint = AbsolutePath(named);
   // The socket may be another mount's, or nobody's.
@@ -298,7 +312,7 @@ Status Unmount(Cli& cli, const std::string& named, bool lazy) {
   const auto keeper = serving && serving->mountpoint == mountpoint
                           ? FindKeeper(cli)
                           : Fail(Code::kNotFound, "it is another mount's socket");
-  TRY(fs::UnmountFuse(mountpoint, lazy));
+  TRY(UnmountWhenIdle(mountpoint, lazy));
   if (!keeper) return {};
   // The keeper ends when its mount does. Waiting for it lets the next command mount the store
   // again.

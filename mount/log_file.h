@@ -17,8 +17,10 @@ std::string LogFilePath(const std::string& store);
 // Opens the log for appending. Errors: kPermissionDenied, kNotFound, kUnavailable.
 Result<UniqueFd> OpenLogFile(const std::string& path);
 
-// Starts a new log if standard error is the file `path` and has grown too long. Threads may go on
-// logging meanwhile.
+// Moves what the file `path` holds to <path>.1 if it is standard error and has grown too long. The
+// keeper, the toucher and a daemon that succeeds this one have the same file open, so it stays the
+// log and is emptied. All may go on logging meanwhile; a line that comes in the instant between the
+// copy and the emptying is lost.
 void BoundLogFile(const std::string& path);
 
 }  // namespace secretfs::mount

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "crypto/base/log.h"
 #include "crypto/secret_memory.h"
 #include "mount/cli.h"
 
@@ -19,6 +20,7 @@ void OccupyStandardStreams() {
 int main(int argc, char** argv) {
   secretfs::crypto::ProtectProcess();
   OccupyStandardStreams();
+  secretfs::OpenLog();
   return secretfs::mount::RunCli(argc, argv, {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO},
                                  secretfs::mount::Environment::OfProcess());
 }

@@ -58,11 +58,13 @@ class SegmentedTrail final : public AuditTrail {
     {
       MutexLock lock(mutex_);
       durable_ = appended_;
-      TRY(StartSegment());
+      gap_ = std::move(gap);
+      if (gap_) gap_->at = now;
+      // On a full disk, say. A mount must not end over that: problem() tells, nothing is revealed,
+      // and Append() goes on trying.
+      if (!StartSegment() || !gap_) return {};
+      TRY(AppendGap());
     }
-    if (!gap) return {};
-    gap->at = now;
-    TRY(Append(*gap, 0));
     return Sync();
   }
 
@@ -70,22 +72,14 @@ class SegmentedTrail final : public AuditTrail {
   Status Append(const AuditEventView& event, uint64_t outbox) override {
     Bytes encoded = EncodeAuditEvent(event);
     Bytes plaintext = ByteWriter(sizeof(outbox) + encoded.size()).U64(outbox).Raw(encoded).Take();
-    Bytes sealed(plaintext.size() + crypto::kGcmTagBytes);
-    if (kSegmentHeaderBytes + RecordBytes(sealed.size()) > options_.segment_bytes) {
+    if (kSegmentHeaderBytes + RecordBytes(plaintext.size() + crypto::kGcmTagBytes) >
+        options_.segment_bytes) {
       return Fail(Code::kInvalidArgument, "an event is larger than an audit segment");
     }
     MutexLock lock(mutex_);
     TRY(CheckOrder(outbox));
-    if (segment_ == nullptr || !segment_->HasRoom(sealed.size())) TRY(StartSegment());
-    segment_cipher_->Seal(EventNonce(appended_.head.sequence + 1), appended_.head.hash, plaintext,
-                          sealed);
-    if (!segment_->Append(sealed)) {
-      retired_.push_back(std::move(segment_));
-      write_problem_ = "the disk refused a write to the audit trail";
-      return Fail(Code::kUnavailable, write_problem_);
-    }
-    ++appended_.head.sequence;
-    appended_.head.hash = NextHash(appended_.head.hash, sealed);
+    if (gap_) TRY(AppendGap());
+    TRY(AppendSealed(plaintext));
     appended_.outbox = std::max(appended_.outbox, outbox);
     if (outbox != 0) unsynced_.push_back(outbox);
     if (!to_repeat_.empty()) to_repeat_.pop_front();
@@ -144,6 +138,10 @@ class SegmentedTrail final : public AuditTrail {
     return options_.directory + name.data();
   }
 
+  // Appends an encoded event and its outbox number to a segment with room for them.
+  Status AppendSealed(const Bytes& plaintext) REQUIRES(mutex_);
+  // Appends what Start() found missing. REQUIRES: gap_ holds it.
+  Status AppendGap() REQUIRES(mutex_);
   // Whether an event with this outbox number may come next.
   Status CheckOrder(uint64_t outbox) const REQUIRES(mutex_);
   Status FailSync(const std::vector<std::shared_ptr<SegmentWriter>>& segments, int error)
@@ -179,12 +177,35 @@ class SegmentedTrail final : public AuditTrail {
   uint64_t first_index_ = 1;  // Of the segments that this process writes.
   bool sync_failed_ GUARDED_BY(mutex_) = false;
   std::vector<uint64_t> unsynced_ GUARDED_BY(mutex_);  // Outbox numbers appended since durable_.
+  std::optional<AuditEvent> gap_ GUARDED_BY(mutex_);   // What is missing, before it was appended.
   std::deque<uint64_t> to_repeat_ GUARDED_BY(mutex_);  // Those that may be lost, ascending.
   Position appended_ GUARDED_BY(mutex_);
   Position durable_ GUARDED_BY(mutex_);
   std::string write_problem_ GUARDED_BY(mutex_);
   std::string cut_problem_ GUARDED_BY(mutex_);
 };
+
+Status SegmentedTrail::AppendSealed(const Bytes& plaintext) {
+  Bytes sealed(plaintext.size() + crypto::kGcmTagBytes);
+  if (segment_ == nullptr || !segment_->HasRoom(sealed.size())) TRY(StartSegment());
+  segment_cipher_->Seal(EventNonce(appended_.head.sequence + 1), appended_.head.hash, plaintext,
+                        sealed);
+  if (!segment_->Append(sealed)) {
+    retired_.push_back(std::move(segment_));
+    write_problem_ = "the disk refused a write to the audit trail";
+    return Fail(Code::kUnavailable, write_problem_);
+  }
+  ++appended_.head.sequence;
+  appended_.head.hash = NextHash(appended_.head.hash, sealed);
+  return {};
+}
+
+Status SegmentedTrail::AppendGap() {
+  const Bytes encoded = EncodeAuditEvent(ViewOf(*gap_));
+  TRY(AppendSealed(ByteWriter(sizeof(uint64_t) + encoded.size()).U64(0).Raw(encoded).Take()));
+  gap_.reset();
+  return {};
+}
 
 Status SegmentedTrail::CheckOrder(uint64_t outbox) const {
   if (sync_failed_ || (!to_repeat_.empty() && outbox != to_repeat_.front())) {
@@ -214,6 +235,10 @@ Status SegmentedTrail::ListSegments() {
   std::error_code error;
   if (mkdir(options_.directory.c_str(), 0700) != 0 && errno != EEXIST) {
     return FailErrno(Code::kUnavailable, "audit directory " + options_.directory, errno);
+  }
+  // Unlike a full disk, this does not pass by itself.
+  if (access(options_.directory.c_str(), W_OK | X_OK) != 0 && errno == EACCES) {
+    return FailErrno(Code::kPermissionDenied, "audit directory " + options_.directory, errno);
   }
   for (const auto& entry : std::filesystem::directory_iterator(options_.directory, error)) {
     std::string name = entry.path().filename().string();
@@ -338,8 +363,12 @@ void SegmentedTrail::PrepareSpare() {
     index = next_index_++;
   }
   auto created = SegmentWriter::Create(PathOf(index), options_.segment_bytes);
-  if (!created) return;  // StartSegment() will meet the same trouble and report it.
   MutexLock lock(mutex_);
+  if (!created) {
+    // StartSegment() will meet the same trouble and report it.
+    if (next_index_ == index + 1) next_index_ = index;
+    return;
+  }
   // Segments follow each other by index: one that was started meanwhile has overtaken this.
   if (next_index_ != index + 1) {
     unlink(PathOf(index).c_str());
@@ -351,7 +380,7 @@ void SegmentedTrail::PrepareSpare() {
 
 Status SegmentedTrail::StartSegment() {
   std::unique_ptr<SegmentWriter> next = std::move(spare_);
-  uint64_t index = next != nullptr ? spare_index_ : next_index_++;
+  const uint64_t index = next != nullptr ? spare_index_ : next_index_++;
   std::string problem = "audit segment " + PathOf(index) + ": cannot be written";
   if (next == nullptr) {
     auto created = SegmentWriter::Create(PathOf(index), options_.segment_bytes);
@@ -359,6 +388,8 @@ Status SegmentedTrail::StartSegment() {
       next = std::move(*created);
     } else {
       problem = created.error().message;
+      // Trouble may last; a number is passed over only if something else has taken it.
+      if (access(PathOf(index).c_str(), F_OK) != 0) next_index_ = index;
     }
   }
   if (next != nullptr) {

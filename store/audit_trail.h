@@ -44,9 +44,11 @@ class AuditTrail {
   //
   // What is missing is said by problem() and, for good, by an event in the new chain: an event of
   // Action::kRecordAuditGap at `now`, whose `secret_id` says which events and `error_message` why.
-  // It is on the disk when this returns. An Append() that SIGKILL interrupted is noted in the same
+  // It is on the disk when this returns, or, where no segment can be started (a full disk), stands
+  // before whatever is appended first: until then problem() says why, and Append() fails. An
+  // Append() that SIGKILL interrupted is noted in the same
   // way without an error: it had not succeeded, so nothing that it would have allowed was revealed.
-  // Errors: kUnavailable.
+  // Errors: kPermissionDenied if the directory is not ours to write to; kUnavailable.
   static Result<std::unique_ptr<AuditTrail>> Open(const Options& options, crypto::SecretBuffer key,
                                                   const AuditHead& checkpoint, TimeMs now,
                                                   crypto::RandomSource& random);

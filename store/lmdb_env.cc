@@ -17,6 +17,7 @@
 #include <cstdlib>
 
 #include "crypto/base/check.h"
+#include "crypto/base/log.h"
 #include "crypto/base/mutex.h"
 #include "crypto/base/unique_fd.h"
 #include "store/fault_guard.h"
@@ -84,7 +85,7 @@ std::unexpected<Error> FailLmdb(int code, const std::string& directory, const ch
 
 void OnAssertion(MDB_env*, const char* message) {
   FaultGuard::Escape();
-  std::fprintf(stderr, "secretfs: error: lmdb: %s\n", message);
+  Log(LogLevel::kError, std::string("lmdb: ") + message);
 }
 
 }  // namespace

@@ -170,7 +170,14 @@ Status LocalService::Start() {
                     ": it is older than its audit trail, so changes are missing; if you restored "
                     "a backup on purpose, move the audit directory away and start again");
   }
-  TRY(MovePendingEvents());
+  // Events that cannot be moved now (a full disk) stay in the outbox; before they were moved
+  // nothing is revealed.
+  if (Status moved = MovePendingEvents(); !moved && moved.error().code != Code::kUnavailable) {
+    return moved;
+  }
+  if (const std::string problem = parts_.trail->problem(); !problem.empty()) {
+    Log(LogLevel::kError, problem);
+  }
   TRY_ASSIGN(AuditTrail::Position stored, parts_.store->LoadAuditPosition());
   stored_sequence_ = stored.head.sequence;
   started_ = true;

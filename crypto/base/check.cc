@@ -1,12 +1,15 @@
 #include "crypto/base/check.h"
 
-#include <cstdio>
 #include <cstdlib>
+#include <string>
+
+#include "crypto/base/log.h"
 
 namespace secretfs {
 
 void CheckFailed(const char* file, int line, const char* condition) {
-  std::fprintf(stderr, "%s:%d: check failed: %s\n", file, line, condition);
+  Log(LogLevel::kError,
+      std::string(file) + ":" + std::to_string(line) + ": check failed: " + condition);
   std::abort();
 }
 

@@ -2,7 +2,7 @@
 
 namespace secretfs {
 
-// Prints `file:line: check failed: condition` to standard error and aborts.
+// Logs `file:line: check failed: condition` and aborts.
 [[noreturn]] void CheckFailed(const char* file, int line, const char* condition);
 
 }  // namespace secretfs

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The main job through a real mount: values, versions and labels as files, for the usual tools."""
 
+import json
 import mmap
 import os
 import random
@@ -324,6 +325,18 @@ class MountTest(unittest.TestCase):
         # Root is refused by the kernel: the mount is the user's own.
         self.assertIn("Permission denied", own.sh("cat $M/mine/_value", code=None))
         own.unmount()
+
+    def test_a_plain_users_mount_can_be_unmounted_while_events_are_raised(self):
+        # On such a mount, which is then in use for some moments.
+        own = Daemon(user=NOBODY)
+        self.addCleanup(own.close)
+        own.mount()
+        for value in range(3):
+            own.put("many", json.dumps({f"key{i}": value for i in range(2000)}))
+            own.sh("cat $M/many/_keys/* >/dev/null", uid=NOBODY)
+            own.put("many", json.dumps({f"key{i}": -value for i in range(2000)}))
+            own.unmount()
+            own.mount()
 
 
 if __name__ == "__main__":

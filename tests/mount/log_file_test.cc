@@ -46,9 +46,11 @@ TEST(LogFileTest, IsPrivateAndAppendedTo) {
   EXPECT_EQ(found.st_size, 10);
 }
 
-TEST(LogFileTest, StartsAnewWhenItIsTooLong) {
+TEST(LogFileTest, IsEmptiedForAllWhoHaveItOpenWhenItIsTooLong) {
   const testing::TempDirectory directory;
   const std::string path = LogFilePath(directory.path());
+  const auto keepers = OpenLogFile(path);
+  ASSERT_TRUE(keepers);
   {
     const StandardErrorInFile log(path);
     log.Write("short\n");
@@ -57,9 +59,30 @@ TEST(LogFileTest, StartsAnewWhenItIsTooLong) {
     log.Write(std::string(kLogFileBytesMax, 'x'));
     BoundLogFile(path);
     log.Write("new\n");
+    ASSERT_EQ(write(keepers->get(), "kept\n", 5), 5);
+    // And again, in place of the one before.
+    log.Write(std::string(kLogFileBytesMax, 'y'));
+    EXPECT_EQ(std::filesystem::file_size(path), 9u + kLogFileBytesMax);
+    EXPECT_EQ(std::filesystem::file_size(path + ".1"), 6u + kLogFileBytesMax);
+    BoundLogFile(path);
   }
-  EXPECT_EQ(std::filesystem::file_size(path), 4u);
-  EXPECT_EQ(std::filesystem::file_size(path + ".1"), 6u + kLogFileBytesMax);
+  EXPECT_EQ(std::filesystem::file_size(path), 0u);
+  EXPECT_EQ(std::filesystem::file_size(path + ".1"), 9u + kLogFileBytesMax);
+  struct stat copy{};
+  ASSERT_EQ(stat((path + ".1").c_str(), &copy), 0);
+  EXPECT_EQ(copy.st_mode & 0777, 0600u);
+  EXPECT_FALSE(std::filesystem::exists(path + ".new"));
+}
+
+TEST(LogFileTest, StaysAsItIsWhenItCannotBeCopied) {
+  const testing::TempDirectory directory;
+  const std::string path = LogFilePath(directory.path());
+  std::filesystem::create_directory(path + ".new");
+  const StandardErrorInFile log(path);
+  log.Write(std::string(kLogFileBytesMax + 1, 'x'));
+  BoundLogFile(path);
+  EXPECT_EQ(std::filesystem::file_size(path), kLogFileBytesMax + 1u);
+  EXPECT_FALSE(std::filesystem::exists(path + ".1"));
 }
 
 TEST(LogFileTest, LeavesAlogThatIsNotStandardErrorAlone) {

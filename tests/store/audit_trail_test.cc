@@ -27,9 +27,22 @@ extern "C" int fdatasync(int fd) {
   return static_cast<int>(syscall(SYS_fdatasync, fd));
 }
 
+// fallocate() of this program, for which the disk may be full.
+namespace secretfs::testing {
+std::atomic<bool> g_disk_is_full = false;
+}  // namespace secretfs::testing
+extern "C" int fallocate(int fd, int mode, off_t offset, off_t size) {
+  if (secretfs::testing::g_disk_is_full) {
+    errno = ENOSPC;
+    return -1;
+  }
+  return static_cast<int>(syscall(SYS_fallocate, fd, mode, offset, size));
+}
+
 namespace secretfs::store {
 namespace {
 
+using testing::g_disk_is_full;
 using testing::g_failing_syncs;
 using Names = std::vector<std::string>;
 
@@ -346,6 +359,44 @@ TEST_F(AuditTrailTest, WhenNoSegmentCanBeMadeAppendFailsAndRecovers) {
   EXPECT_TRUE(trail->Append(Event("x"), 0));
   EXPECT_EQ(trail->problem(), "");
   Ids(*trail);
+}
+
+TEST_F(AuditTrailTest, ATrailThatIsOpenedOnAFullDiskGoesOnWhenThereIsRoom) {
+  ASSERT_TRUE(Open()->Append(Event("a"), 0));
+  g_disk_is_full = true;
+  auto trail = Open({});
+  EXPECT_NE(trail->problem().find("No space left"), std::string::npos) << trail->problem();
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(trail->Append(Event("b"), 0).error().code, Code::kUnavailable);
+    EXPECT_TRUE(trail->Sync());
+  }
+  EXPECT_EQ(Ids(*trail), Names{"a"});
+  EXPECT_EQ(Segments().size(), 1u);
+  g_disk_is_full = false;
+  EXPECT_TRUE(trail->Append(Event("c"), 0));
+  EXPECT_EQ(trail->problem(), "");
+  EXPECT_EQ(Ids(*trail), (Names{"a", "c"}));
+  trail.reset();
+  EXPECT_EQ(Ids(*Open()), (Names{"a", "c"}));
+}
+
+TEST_F(AuditTrailTest, WhatAFullDiskKeptFromBeingReportedIsReportedFirst) {
+  AuditHead head;
+  {
+    auto trail = Open();
+    ASSERT_TRUE(trail->Append(Event("a"), 0));
+    head = trail->appended().head;
+  }
+  std::filesystem::remove(Segments().back());
+  g_disk_is_full = true;
+  auto trail = Open(head);
+  EXPECT_EQ(trail->Append(Event("b"), 0).error().code, Code::kUnavailable);
+  g_disk_is_full = false;
+  EXPECT_TRUE(trail->Append(Event("c"), 0));
+  std::string problem;
+  EXPECT_EQ(Ids(*trail, &problem), (Names{"from event 1 to event 1", "c"}));
+  EXPECT_NE(problem.find("cut"), std::string::npos) << problem;
+  EXPECT_NE(trail->problem().find("cut"), std::string::npos);
 }
 
 TEST_F(AuditTrailTest, AFailedSyncIsNotForgottenByTheNextOne) {

@@ -15,7 +15,9 @@
 #include "tests/store/service_fixture.h"
 
 namespace secretfs::testing {
-extern std::atomic<int> g_failing_syncs;  // audit_trail_test.cc
+// audit_trail_test.cc
+extern std::atomic<int> g_failing_syncs;
+extern std::atomic<bool> g_disk_is_full;
 }  // namespace secretfs::testing
 
 namespace secretfs::store {
@@ -83,6 +85,22 @@ TEST_F(LocalServiceTest, AMutationWhoseEventFoundNoRoomIsRecordedBeforeAnythingE
   Reopen();
   EXPECT_EQ(WrittenVersions(), (std::vector<std::string>{VersionId("v1"), VersionId("v2"),
                                                          VersionId("v3"), VersionId("v4")}));
+}
+
+TEST_F(LocalServiceTest, AStoreOpensWhileItsTrailHasNoRoomAndRevealsNothing) {
+  ASSERT_TRUE(Create("x", "v1", "one"));
+  testing::g_disk_is_full = true;
+  Reopen();
+  EXPECT_NE(service_->GetHealth().audit_problem.find("No space left"), std::string::npos);
+  EXPECT_NE(Get("x"), "one");
+  EXPECT_TRUE(Put("x", "v2", "two"));
+  // And once more, now with an event that could not be moved.
+  Reopen();
+  EXPECT_NE(Get("x"), "two");
+  testing::g_disk_is_full = false;
+  EXPECT_EQ(Get("x"), "two");
+  EXPECT_EQ(service_->GetHealth().audit_problem, "");
+  EXPECT_EQ(WrittenVersions(), (std::vector<std::string>{VersionId("v1"), VersionId("v2")}));
 }
 
 TEST_F(LocalServiceTest, AnOvertakenEventIsNotLost) {

@@ -27,7 +27,7 @@ class Failed(Exception):
 
 class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path):
-        super().__init__("localhost", timeout=20)
+        super().__init__("localhost", timeout=60)
         self.path = path
 
     def __enter__(self):
@@ -132,7 +132,7 @@ class Daemon:
         except ProcessLookupError:
             return
         try:
-            if not select.select([fd], [], [], 20)[0]:
+            if not select.select([fd], [], [], 60)[0]:
                 raise Failed(f"the keeper {pid} did not end")
         finally:
             os.close(fd)
@@ -146,7 +146,7 @@ class Daemon:
             signal.pidfd_send_signal(daemon, signal.SIGKILL)
         except ProcessLookupError:
             pass
-        select.select([daemon], [], [], 20)
+        select.select([daemon], [], [], 60)
         os.close(daemon)
         subprocess.run(["umount", "-l", self.mountpoint], capture_output=True, check=False)
 
