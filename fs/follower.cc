@@ -6,9 +6,9 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <exception>
 #include <map>
-#include <set>
 
 #include "crypto/base/check.h"
 #include "crypto/base/log.h"
@@ -21,21 +21,28 @@ constexpr int kLookMs = 1000;
 constexpr size_t kChangesAtOnce = 1024;
 // How long a page that was mapped may stay in the page cache: long enough for a program that reads
 // all of it to need it once.
-constexpr std::chrono::milliseconds kPagesKept{500};
-constexpr int kTouchTries = 10;
-constexpr size_t kCachedNodesMax = 65536;
+constexpr int64_t kPagesKeptMs = 500;
+// When the helper has too much to do.
+constexpr int kRetryMs = 50;
+
+int64_t NowMs() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+}
 
 }  // namespace
 
 Follower::Follower(store::SecretService& service, const Tree& tree, KernelNotices notices,
-                   PollHandles& poll_handles, std::atomic<uint64_t>& followed, Options options)
+                   SharedState& state, FollowerHelper helper)
     : service_(service),
       tree_(tree),
       notices_(notices),
-      poll_handles_(poll_handles),
-      followed_(followed),
-      options_(std::move(options)),
-      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+      poll_handles_(state.poll_handles),
+      cached_nodes_(state.cached_nodes),
+      followed_(state.next_change),
+      helper_(std::move(helper)),
+      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      drop_at_ms_(NowMs()) {  // What a predecessor left is due.
   CHECK(wake_.valid());
   if (followed_ == 0) followed_ = service_.GetHealth().last_change + 1;
   thread_ = std::jthread([this](const std::stop_token& stop) { Run(stop); });
@@ -51,23 +58,26 @@ void Follower::End() {
   thread_.request_stop();
   eventfd_write(wake_.get(), 1);
   thread_.join();
-  MutexLock lock(mutex_);
-  for (const uint64_t node : cached_nodes_) notices_.ForgetContent(node);
-  cached_nodes_.clear();
 }
 
-void Follower::DropPagesOf(uint64_t node) {
-  MutexLock lock(mutex_);
-  if (cached_nodes_.size() >= kCachedNodesMax) return;
-  const bool is_first = cached_nodes_.empty();
-  if (is_first) drop_at_ = std::chrono::steady_clock::now() + kPagesKept;
-  if (std::ranges::find(cached_nodes_, node) == cached_nodes_.end()) cached_nodes_.push_back(node);
-  if (is_first) eventfd_write(wake_.get(), 1);
+bool Follower::DropPagesOf(uint64_t node) {
+  const CachedNodes::Added added = cached_nodes_.Add(node);
+  int64_t due_ms = 0;
+  bool is_sooner = false;
+  if (added == CachedNodes::Added::kThere) {
+    is_sooner = drop_at_ms_.compare_exchange_strong(due_ms, NowMs() + kPagesKeptMs);
+  } else {
+    const int64_t now_ms = NowMs();
+    due_ms = drop_at_ms_.exchange(now_ms);
+    is_sooner = due_ms == 0 || due_ms > now_ms;
+  }
+  if (is_sooner) eventfd_write(wake_.get(), 1);
+  return added != CachedNodes::Added::kFull;
 }
 
 void Follower::Run(const std::stop_token& stop) {
   // A predecessor may have been killed before it woke them.
-  poll_handles_.TakeAll([this](uint64_t handle) { notices_.WakePoller(handle); });
+  WakePollers();
   while (!stop.stop_requested()) {
     int wait_ms = kLookMs;
     try {
@@ -118,28 +128,36 @@ bool Follower::Announce(const std::stop_token& stop, const std::vector<store::Ch
       if (is_new) directory->second = notices_.ForgetAttributes(file.directory);
       // Nobody can watch what the kernel does not have in memory.
       if (!is_known && !directory->second) continue;
-      // Who does not take it for so long is not going to; pollers and the page cache matter more.
-      for (int i = 0; i < kTouchTries && !options_.touch(file.path); ++i) {
+      // A helper that is away comes back; pollers do not wait for it.
+      while (helper_.touch(file.path) == FollowerHelper::Answer::kNotNow) {
         if (stop.stop_requested()) return false;
+        WakePollers();
       }
     }
   }
-  poll_handles_.TakeAll([this](uint64_t handle) { notices_.WakePoller(handle); });
+  WakePollers();
   return true;
 }
 
+void Follower::WakePollers() {
+  poll_handles_.TakeAll([this](uint64_t handle) { notices_.WakePoller(handle); });
+}
+
 int Follower::DropPages() {
-  std::vector<uint64_t> nodes;
-  {
-    MutexLock lock(mutex_);
-    if (cached_nodes_.empty()) return kLookMs;
-    const auto wait =
-        std::chrono::ceil<std::chrono::milliseconds>(drop_at_ - std::chrono::steady_clock::now());
-    if (wait.count() > 0) return static_cast<int>(wait.count());
-    nodes.swap(cached_nodes_);
-  }
-  for (const uint64_t node : nodes) notices_.ForgetContent(node);
-  return kLookMs;
+  const int64_t due_ms = drop_at_ms_.load();
+  if (due_ms == 0) return kLookMs;
+  const int64_t wait_ms = due_ms - NowMs();
+  if (wait_ms > 0) return static_cast<int>(std::min<int64_t>(wait_ms, kLookMs));
+  drop_at_ms_ = 0;  // First: a page that comes from now on is due later.
+  const bool all = cached_nodes_.GiveAll([this](uint64_t node) {
+    const FollowerHelper::Answer answer = helper_.drop_pages(node);
+    // Without a keeper there is no successor either that this could keep waiting.
+    if (answer == FollowerHelper::Answer::kGone) notices_.ForgetContent(node);
+    return answer != FollowerHelper::Answer::kNotNow;
+  });
+  if (all) return kLookMs;
+  drop_at_ms_ = NowMs();
+  return kRetryMs;
 }
 
 }  // namespace secretfs::fs

@@ -1,7 +1,9 @@
 #include "fs/fuse_notices.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fuse.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 namespace secretfs::fs {
@@ -46,6 +48,16 @@ void KernelNotices::WakePoller(uint64_t poll_handle) const {
 int KernelNotices::ResendRequests() const {
   const fuse_out_header message{.len = sizeof message, .error = kNotifyResend, .unique = 0};
   return write(device_, &message, sizeof message) < 0 ? errno : 0;
+}
+
+Result<UniqueFd> OpenNotifier(int device) {
+  UniqueFd notifier(open("/dev/fuse", O_WRONLY | O_CLOEXEC));
+  if (!notifier.valid()) return FailErrno(Code::kUnavailable, "/dev/fuse", errno);
+  auto source = static_cast<uint32_t>(device);
+  if (ioctl(notifier.get(), FUSE_DEV_IOC_CLONE, &source) != 0) {
+    return FailErrno(Code::kUnavailable, "clone /dev/fuse", errno);
+  }
+  return notifier;
 }
 
 }  // namespace secretfs::fs

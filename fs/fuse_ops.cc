@@ -156,7 +156,10 @@ void Read(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, fuse_f
     // read carries the owner of its locks.)
     if (file->lock_owner == 0) {
       if (filesystem.refuse_mapping) return EACCES;
-      if (filesystem.pages_cached) filesystem.pages_cached(node);
+      if (filesystem.pages_cached && !filesystem.pages_cached(node)) {
+        LogFailure(filesystem, "too many files are mapped or sent at once; a page is refused");
+        return EIO;
+      }
     }
     const ByteRange range{static_cast<uint64_t>(offset), size};
     const auto bytes = filesystem.tree.Read(caller, node, file->fh, range);

@@ -17,8 +17,8 @@ struct FuseFilesystem {
   Callers& callers;
   SharedState& state;
   bool refuse_mapping = false;
-  // Gets the nodes of which a page may be in the page cache.
-  std::function<void(uint64_t node)> pages_cached;
+  // Gets each node before the kernel gets a page of it for the page cache. False: refuse that.
+  std::function<bool(uint64_t node)> pages_cached;
   fuse_session* session = nullptr;  // For notifications; null: none are sent.
   std::atomic<uint64_t> last_failure =
       0;  // What was logged last, so that a lasting failure is one line.

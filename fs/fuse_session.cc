@@ -36,11 +36,10 @@ Result<std::unique_ptr<FuseSession>> FuseSession::Start(UniqueFd fuse_device, Sh
                                                  .userdata = &served->filesystem,
                                                  .resend = options.resend}));
   served->filesystem.session = served->server->session();
-  served->follower = std::make_unique<Follower>(
-      service, tree, served->server->notices(), state.poll_handles, state.next_change,
-      Follower::Options{.touch = std::move(options.touch)});
+  served->follower = std::make_unique<Follower>(service, tree, served->server->notices(), state,
+                                                std::move(options.helper));
   served->filesystem.pages_cached = [follower = served->follower.get()](uint64_t node) {
-    follower->DropPagesOf(node);
+    return follower->DropPagesOf(node);
   };
   TRY(served->server->Run(options.reader_threads));
   return std::unique_ptr<FuseSession>(new FuseSession(std::move(served)));

@@ -1,12 +1,11 @@
 #pragma once
 
-#include <functional>
 #include <memory>
-#include <string>
 
 #include "crypto/base/result.h"
 #include "crypto/base/unique_fd.h"
 #include "fs/callers.h"
+#include "fs/follower.h"
 #include "fs/shared_state.h"
 #include "fs/tree.h"
 
@@ -23,8 +22,7 @@ class FuseSession {
     // Refuse what would leave plaintext in the page cache, instead of dropping it soon: mmap() then
     // gives SIGBUS, sendfile() an error.
     bool refuse_mapping = false;
-    // See Follower.
-    std::function<bool(const std::string& path)> touch;
+    FollowerHelper helper;
   };
 
   // Starts serving; the mount answers from now on. What is given by reference must outlive the

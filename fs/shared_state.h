@@ -8,6 +8,7 @@
 
 #include "crypto/base/result.h"
 #include "crypto/base/unique_fd.h"
+#include "fs/cached_nodes.h"
 #include "fs/poll_handles.h"
 #include "fs/recent_opens.h"
 
@@ -40,7 +41,7 @@ struct RequestSlot {
 // The layout is an interface between builds, since an upgrade hands it on: only append, and count
 // `kLayout` up for anything else.
 struct SharedState {
-  static constexpr uint64_t kLayout = 0x5346'5300'0000'0002;
+  static constexpr uint64_t kLayout = 0x5346'5300'0000'0003;
 
   std::atomic<uint64_t> layout;
 
@@ -61,6 +62,7 @@ struct SharedState {
   // The change that is to be announced next; 0: none yet.
   std::atomic<uint64_t> next_change;
   PollHandles poll_handles;
+  CachedNodes cached_nodes;
   CallerMemory caller_memory;
   // Of the store whose node ids the kernel has; written by the first daemon.
   char store_id[40];

@@ -205,6 +205,15 @@ UniqueFd AdoptDeposit() {
   return {};
 }
 
+Status TouchForKeeper(const std::string& prefix, bool system_call_filter) {
+  return RunToucher({.socket = AdoptIfOpen(kToucherSocketFd),
+                     .root = AdoptIfOpen(kToucherRootFd),
+                     .notifier = AdoptIfOpen(kToucherNotifierFd),
+                     .known = AdoptIfOpen(kToucherKnownFd),
+                     .prefix = prefix,
+                     .system_call_filter = system_call_filter});
+}
+
 Status ServeForKeeper(Cli& cli, const MountOptions& options, bool stamp_log) {
   static const SystemClock log_clock;
   if (stamp_log) StampLog(log_clock);
@@ -371,12 +380,7 @@ void AddKeptVerbs(CLI::App& app, Cli& cli, const std::shared_ptr<MountOptions>& 
   toucher->add_flag("!--no-filter", *filter);
   toucher->callback([&cli, prefix, filter] {
     cli.subject = "toucher";
-    cli.run = [prefix, filter] {
-      return RunToucher({.socket = AdoptIfOpen(kToucherSocketFd),
-                         .root = AdoptIfOpen(kToucherRootFd),
-                         .prefix = *prefix,
-                         .system_call_filter = *filter});
-    };
+    cli.run = [prefix, filter] { return TouchForKeeper(*prefix, *filter); };
   });
 }
 

@@ -26,6 +26,7 @@
 #include "mount/log_file.h"
 #include "mount/status.h"
 #include "mount/system_call_filter.h"
+#include "mount/toucher.h"
 #include "store/secret_service.h"
 
 namespace secretfs::mount {
@@ -34,7 +35,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kMaintenancePeriod{60'000};
-constexpr int kTouchWaitMs = 100;
 
 // All but those that are the answer to this thread's own fault: they must reach the store's fault
 // guard. Threads that start later inherit the mask.
@@ -45,17 +45,6 @@ void BlockSignals() {
     sigdelset(&all, fault);
   }
   pthread_sigmask(SIG_SETMASK, &all, nullptr);
-}
-
-// Asks the toucher to touch a file. Waits for a moment if it has much to do.
-bool AskToTouch(int toucher, const std::string& path) {
-  pollfd writable{toucher, POLLOUT, 0};
-  if (poll(&writable, 1, kTouchWaitMs) == 0) return false;
-  // A path that is too long, or a toucher that is gone: nothing gets better by trying again.
-  if (send(toucher, path.data(), path.size(), MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
-    return errno != EAGAIN;
-  }
-  return true;
 }
 
 // What has to be done now and then, on a thread of its own.
@@ -167,14 +156,18 @@ struct Daemon {
         HttpServer::Start(
             std::move(descriptors.listener),
             [this](HttpRequest request) { return endpoint.Answer(std::move(request)); }, random));
-    TRY_ASSIGN(session, fs::FuseSession::Start(
-                            std::move(device), *state, *service, tree, callers,
-                            {.reader_threads = static_cast<int>(options.config.reader_threads),
-                             .resend = options.resend,
-                             .refuse_mapping = options.config.refuse_mapping,
-                             .touch = [this](const std::string& path) {
-                               return AskToTouch(toucher.get(), path);
-                             }}));
+    TRY_ASSIGN(
+        session,
+        fs::FuseSession::Start(
+            std::move(device), *state, *service, tree, callers,
+            {.reader_threads = static_cast<int>(options.config.reader_threads),
+             .resend = options.resend,
+             .refuse_mapping = options.config.refuse_mapping,
+             .helper = {
+                 .touch =
+                     [this](const std::string& path) { return AskToTouch(toucher.get(), path); },
+                 .drop_pages =
+                     [this](uint64_t node) { return AskToDropPages(toucher.get(), node); }}}));
     upkeep = std::make_unique<Upkeep>(*service, milliseconds(options.config.audit_sync_interval_ms),
                                       LogFilePath(options.config.store));
     return {};

@@ -147,8 +147,6 @@ class Keeper {
   bool was_taken_over_ = false;
   fs::SharedStatePtr state_;
   UniqueFd mounts_;  // /proc/self/mountinfo, which tells when it changes.
-  UniqueFd to_toucher_;
-  UniqueFd from_daemon_;  // The toucher's end of it.
   ChildProcess toucher_;
 
   std::optional<DaemonProcess> current_;
@@ -182,13 +180,6 @@ Status Keeper::Prepare() {
   program_ = UniqueFd(open("/proc/self/exe", O_PATH | O_CLOEXEC));
   if (!program_.valid()) return FailErrno(Code::kUnavailable, "/proc/self/exe", errno);
   TRY_ASSIGN(signals_, BlockSignals());
-  std::array<int, 2> pair{};
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair.data()) != 0) {
-    return FailErrno(Code::kUnavailable, "connect the toucher", errno);
-  }
-  to_toucher_ = UniqueFd(pair[0]);
-  from_daemon_ = UniqueFd(pair[1]);
-
   TRY_ASSIGN(kept_, TakeKeptMount(std::move(options_.given), place_));
   was_taken_over_ = kept_.mount.device.valid();
   if (was_taken_over_) {
@@ -207,6 +198,12 @@ Status Keeper::Prepare() {
 
 Status Keeper::MakeState() {
   TRY_ASSIGN(kept_.shared_state, fs::CreateSharedState());
+  std::array<int, 2> pair{};
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair.data()) != 0) {
+    return FailErrno(Code::kUnavailable, "connect the toucher", errno);
+  }
+  kept_.to_toucher = UniqueFd(pair[0]);
+  kept_.from_daemon = UniqueFd(pair[1]);
   if (options_.reprompt) return {};
   if (auto deposit = crypto::CreateDeposit()) {
     kept_.deposit = *std::move(deposit);
@@ -225,7 +222,7 @@ Result<DaemonProcess> Keeper::Start(int program, const Config& config) {
                                                 .listener = kept_.socket->fd(),
                                                 .deposit = kept_.deposit.get(),
                                                 .passphrase = options_.passphrase.get(),
-                                                .toucher = to_toucher_.get()}));
+                                                .toucher = kept_.to_toucher.get()}));
   options_.passphrase.Reset();
   state_->generation.fetch_add(1);
   return daemon;
@@ -374,18 +371,16 @@ Status Keeper::Mount() {
 }
 
 Status Keeper::StartToucher() {
-  SpawnPlan plan;
-  TRY_ASSIGN(const UniqueFd socket, SpawnPlan::Park(from_daemon_.get()));
-  plan.Place(socket.get(), kToucherSocketFd);
-  UniqueFd root;
-  if (kept_.mount.private_mount.valid()) {
-    TRY_ASSIGN(root, SpawnPlan::Park(kept_.mount.private_mount.get()));
-    plan.Place(root.get(), kToucherRootFd);
-  }
-  plan.CloseFrom(kToucherRootFd + 1);
-  TRY_ASSIGN(const pid_t pid, plan.Spawn("/proc/self/exe", options_.toucher_arguments));
-  TRY_ASSIGN(toucher_, ChildProcess::Of(pid));
-  state_->toucher_pid = static_cast<uint64_t>(pid);
+  // Once nobody watches any more it drops pages alone, for mounts in other namespaces.
+  const std::vector<std::string> pages_alone = {options_.toucher_arguments.front()};
+  TRY_ASSIGN(const StartedToucher started,
+             StartToucherProcess(
+                 {.socket = kept_.from_daemon.get(),
+                  .root = kept_.mount.private_mount.get(),
+                  .device = kept_.mount.device.get(),
+                  .arguments = mounts_.valid() ? options_.toucher_arguments : pages_alone}));
+  TRY_ASSIGN(toucher_, ChildProcess::Of(started.pid));
+  state_->toucher_pid = static_cast<uint64_t>(started.pid);
   return {};
 }
 
@@ -405,6 +400,7 @@ void Keeper::HandleMountsChanged() {
   // The manager's duplicate would keep it alive as well.
   if (options_.leave_with_manager) TakeBackFromManager(options_.manager);
   EndWatching();
+  toucher_restart_at_ = Now() + kTick;
 }
 
 void Keeper::EndWatching() {
@@ -438,7 +434,7 @@ void Keeper::HandleTimes() {
 void Keeper::HandleTick() {
   const SteadyTime now = Now();
   next_tick_ = now + kTick;
-  if (toucher_restart_at_ && mounts_.valid() && now >= *toucher_restart_at_) {
+  if (toucher_restart_at_ && !stop_by_ && now >= *toucher_restart_at_) {
     toucher_restart_at_.reset();
     if (const Status started = StartToucher(); !started) {
       Log(LogLevel::kError, started.error().message);

@@ -19,7 +19,7 @@ struct KeeperOptions {
   std::function<Result<Config>()> reread_config;
   // Behind the program's name; start a daemon of these settings.
   std::vector<std::string> daemon_arguments;
-  // Behind the program's name; start the toucher, which finds its socket at 3 and its root at 4.
+  // Behind the program's name; start the toucher.
   std::vector<std::string> toucher_arguments;
   UniqueFd passphrase;  // For the first daemon; invalid: it asks on the terminal, if it must.
   // Keep no root key for a successor: each daemon reads its key file or credential again, and a

@@ -17,6 +17,8 @@ constexpr std::string_view kDevice = "secretfs-fuse";
 constexpr std::string_view kSharedState = "secretfs-requests";
 constexpr std::string_view kDeposit = "secretfs-root-key";
 constexpr std::string_view kListener = "secretfs-socket";
+constexpr std::string_view kToToucher = "secretfs-touch";
+constexpr std::string_view kFromDaemon = "secretfs-touched";
 // A memory file: store, mountpoint and device number, each with a NUL behind it. The daemon, which
 // may write to the shared state, never has it.
 constexpr std::string_view kFacts = "secretfs-mount";
@@ -67,11 +69,13 @@ Status LeaveWithManager(const ServiceManager& manager, const KeptMount& kept,
   TakeBackFromManager(manager);
   TRY_ASSIGN(const UniqueFd facts, WriteFacts({place, kept.mount.device_number}));
   // The device last: without it the others are no mount, and a keeper that finds it finds all.
-  const std::array<std::pair<std::string_view, int>, 5> descriptors = {
+  const std::array<std::pair<std::string_view, int>, 7> descriptors = {
       {{kFacts, facts.get()},
        {kSharedState, kept.shared_state.get()},
        {kDeposit, kept.deposit.get()},
        {kListener, kept.socket->fd()},
+       {kToToucher, kept.to_toucher.get()},
+       {kFromDaemon, kept.from_daemon.get()},
        {kDevice, kept.mount.device.get()}}};
   for (const auto& [name, fd] : descriptors) {
     if (fd >= 0) manager.KeepDescriptor(name, fd);
@@ -80,7 +84,8 @@ Status LeaveWithManager(const ServiceManager& manager, const KeptMount& kept,
 }
 
 void TakeBackFromManager(const ServiceManager& manager) {
-  for (const auto name : {kDevice, kListener, kDeposit, kSharedState, kFacts}) {
+  for (const auto name :
+       {kDevice, kFromDaemon, kToToucher, kListener, kDeposit, kSharedState, kFacts}) {
     manager.ForgetDescriptor(name);
   }
 }
@@ -95,7 +100,11 @@ Result<KeptMount> TakeKeptMount(GivenDescriptors given, const MountPlace& place)
   const auto facts = ReadFacts(Take(given, kFacts).get());
   UniqueFd device = Take(given, kDevice);
   UniqueFd shared_state = Take(given, kSharedState);
-  if (!facts || !device.valid() || !shared_state.valid()) return kept;
+  UniqueFd to_toucher = Take(given, kToToucher);
+  UniqueFd from_daemon = Take(given, kFromDaemon);
+  for (const UniqueFd* needed : {&device, &shared_state, &to_toucher, &from_daemon}) {
+    if (!facts || !needed->valid()) return kept;
+  }
   TRY_ASSIGN(const bool is_mounted, fs::HasMountOf(facts->device_number));
   if (!is_mounted) return kept;
   if (facts->place.store != place.store || facts->place.mountpoint != place.mountpoint) {
@@ -111,6 +120,8 @@ Result<KeptMount> TakeKeptMount(GivenDescriptors given, const MountPlace& place)
                 .device_number = facts->device_number};
   kept.shared_state = std::move(shared_state);
   kept.deposit = Take(given, kDeposit);
+  kept.to_toucher = std::move(to_toucher);
+  kept.from_daemon = std::move(from_daemon);
   return kept;
 }
 

@@ -19,6 +19,9 @@ struct KeptMount {
   UniqueFd shared_state;  // fs/shared_state.h
   UniqueFd deposit;       // crypto/root_key_deposit.h
   std::unique_ptr<ListenSocket> socket;
+  // Both ends of the toucher's socket (toucher.h), which holds what it was asked and did not do.
+  UniqueFd to_toucher;
+  UniqueFd from_daemon;
 };
 
 // Where a mount belongs.

@@ -7,6 +7,7 @@ import mmap
 import os
 import select
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -18,11 +19,33 @@ sys.path.insert(0, os.path.join(os.environ["SECRETFS_SOURCE_DIR"], "tests", "sup
 from daemon import NOBODY, Daemon, UnixConnection, token
 from inotify import IN_CLOSE_WRITE, IN_MODIFY, Watcher, await_announcements
 from page_cache import cached_pages
+from processes import child, thread, threads, wait_for
+from ptrace import HeldThread
 
 BOTH = {IN_MODIFY, IN_CLOSE_WRITE}
 ROTATIONS = 1000
 # AWS keeps 100 versions at most, and each for a day at least.
 PUTS = 90
+NOTIFIER_FD = 5  # ToucherFd of mount/toucher.h.
+PIDFD_GETFD = 438  # The same on all architectures.
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def get_descriptor(pidfd, fd):
+    """A duplicate of another process's descriptor."""
+    found = _libc.syscall(PIDFD_GETFD, pidfd, fd, 0)
+    if found < 0:
+        raise OSError(ctypes.get_errno(), "pidfd_getfd")
+    return found
+
+
+def descriptors_of(pid):
+    return [int(fd) for fd in os.listdir(f"/proc/{pid}/fd")]
+
+
+def is_device(pid, fd, path):
+    return os.readlink(f"/proc/{pid}/fd/{fd}") == path
 
 
 def watch(wanted, paths):
@@ -39,6 +62,19 @@ def value_after(rotation):
     if rotation <= PUTS or rotation == ROTATIONS:
         return rotation
     return PUTS - (rotation + PUTS) % 2  # Labels go to and fro between the last two.
+
+
+def map_again_and_again(path):
+    """Maps a file of a mount that this namespace has for itself; a line asks for each step."""
+    fd = os.open(path, os.O_RDONLY)
+    print("ready", flush=True)
+    while sys.stdin.readline():
+        with mmap.mmap(fd, 0, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE) as mapped:
+            assert mapped[0] == ord("m")
+            print("mapped", flush=True)
+            sys.stdin.readline()
+            wait_for(lambda mapped=mapped: cached_pages(mapped) == 0, "the page is dropped")
+            print("dropped", flush=True)
 
 
 class Progress:
@@ -163,6 +199,97 @@ class FollowTest(unittest.TestCase):
             d.put("a", f"after {number}")
             os.kill(pid, signal.SIGKILL)
             self.assertEqual({mask for _, _, mask in watcher.events(2)}, BOTH)
+
+    def put_over(self, connection, name, value):
+        status, body = self.daemon.call(
+            "PutSecretValue",
+            connection,
+            SecretId=name,
+            SecretString=value,
+            ClientRequestToken=token(),
+        )
+        self.assertEqual(status, 200, body)
+
+    def wait_for_both(self, watcher, paths):
+        """Until each path had both events, in whatever order and however often."""
+        seen = {self.daemon.path(path): set() for path in paths}
+        deadline = time.monotonic() + 60
+        while any(masks != BOTH for masks in seen.values()):
+            self.assertLess(time.monotonic(), deadline, "not all watchers were woken")
+            for path, _, mask in watcher.events(1, 1):
+                seen[path].add(mask)
+
+    def test_what_a_killed_toucher_did_not_get_to_is_announced_by_the_next(self):
+        d = self.start()
+        names = [f"n/{number}" for number in range(100)]
+        for name in names:
+            d.put(name, "before")
+        files = [f"{name}/{file}" for name in names for file in ("_value", "_version", "_meta")]
+        watcher = self.watcher(*files)
+        toucher = child(d.keeper_pid, "toucher")
+        os.kill(toucher, signal.SIGSTOP)
+        with UnixConnection(d.socket) as connection:
+            for name in names:
+                self.put_over(connection, name, "after")
+        os.kill(toucher, signal.SIGKILL)
+        self.wait_for_both(watcher, files)
+
+    def test_the_touch_that_a_killed_toucher_was_at_is_done_by_the_next(self):
+        d = self.start("[mount]\nreader_threads = 1\n")
+        d.put("a", "before")
+        files = ["a/_meta", "a/_value", "a/_version"]  # It is at one of them.
+        watcher = self.watcher(*files)
+        toucher = child(d.keeper_pid, "toucher")
+
+        def its_call():
+            with open(f"/proc/{toucher}/syscall", encoding="ascii") as file:
+                return file.read().split()[0]
+
+        wait_for(lambda: its_call() != "running", "the toucher waits")
+        idle = its_call()
+        with HeldThread(thread(d.daemon_pid(), "secretfs-fuse-0")):
+            with UnixConnection(d.socket) as connection:
+                self.put_over(connection, "a", "after")
+            wait_for(lambda: its_call() not in ("running", idle), "the toucher is at the file")
+            os.kill(toucher, signal.SIGKILL)
+        self.wait_for_both(watcher, files)
+
+    def check_what_the_toucher_holds(self, d):
+        toucher = os.pidfd_open(child(d.keeper_pid, "toucher"))
+        self.addCleanup(os.close, toucher)
+        notifier = get_descriptor(toucher, NOTIFIER_FD)
+        self.addCleanup(os.close, notifier)
+        keeper = os.pidfd_open(d.keeper_pid)
+        self.addCleanup(os.close, keeper)
+        (device,) = [
+            fd for fd in descriptors_of(d.keeper_pid) if is_device(d.keeper_pid, fd, "/dev/fuse")
+        ]
+        device = get_descriptor(keeper, device)
+        self.addCleanup(os.close, device)
+        with self.assertRaises(OSError) as refused:
+            os.read(notifier, 1 << 18)
+        self.assertEqual(refused.exception.errno, errno.EBADF)
+        with HeldThread(thread(d.daemon_pid(), "secretfs-fuse-0")):
+            asking = subprocess.Popen(
+                d.as_user(d.user) + ["stat", d.path("_status")], stderr=subprocess.DEVNULL
+            )
+            # Through the daemon's own descriptor the same answer counts: so this can fail.
+            request = os.read(device, 1 << 18)
+            unique = struct.unpack_from("<IIQ", request)[2]
+            answer = struct.pack("<IiQ", 16, -errno.EIO, unique)
+            with self.assertRaises(OSError) as refused:
+                os.write(notifier, answer)
+            self.assertEqual(refused.exception.errno, errno.ENOENT)
+            self.assertIsNone(asking.poll())
+            os.write(device, answer)
+            self.assertEqual(asking.wait(20), 1)
+
+    def test_what_the_toucher_holds_neither_reads_nor_answers_requests(self):
+        self.check_what_the_toucher_holds(self.start("[mount]\nreader_threads = 1\n"))
+
+    def test_it_holds_no_more_for_a_mount_of_an_ordinary_user(self):
+        d = self.start("[mount]\nreader_threads = 1\n", user=NOBODY)
+        self.check_what_the_toucher_holds(d)
 
     def rotate(self, d, progress):
         with UnixConnection(d.socket) as connection:
@@ -295,11 +422,18 @@ class FollowTest(unittest.TestCase):
         self.assertEqual(poll.poll(0), [])
         self.assertEqual(d.status()["restarts"], 0)
 
+    def mapped(self, path, fd=None):
+        """A mapping of a file, of which a look brings in one page at a time."""
+        if fd is None:
+            fd = os.open(self.daemon.path(path), os.O_RDONLY)
+            self.addCleanup(os.close, fd)
+        mapped = mmap.mmap(fd, 0, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE)
+        self.addCleanup(mapped.close)
+        mapped.madvise(mmap.MADV_RANDOM)
+        return mapped
+
     def wait_until_dropped(self, mapped):
-        deadline = time.monotonic() + 30
-        while cached_pages(mapped) > 0:
-            self.assertLess(time.monotonic(), deadline, "pages stay in the page cache")
-            time.sleep(0.05)
+        wait_for(lambda: cached_pages(mapped) == 0, "no page is in the page cache")
 
     def test_what_was_mapped_or_sent_leaves_the_page_cache(self):
         d = self.start()
@@ -318,9 +452,69 @@ class FollowTest(unittest.TestCase):
         with mmap.mmap(fd, 0, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE) as looked_at:
             self.wait_until_dropped(looked_at)
 
-    def test_mapping_can_be_refused(self):
-        d = self.start("[mount]\nrefuse_mapping = true\n")
-        d.put("a", "value")
+    def test_what_is_mapped_in_another_namespace_is_dropped_after_the_unmount_here(self):
+        d = self.start()
+        d.put("a", "m" * 9000)
+        with subprocess.Popen(
+            ["unshare", "-m", "--propagation", "private", sys.executable, "-B"]
+            + [os.path.abspath(__file__), "--map", d.path("a/_value")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as elsewhere:
+            self.assertEqual(elsewhere.stdout.readline(), "ready\n")
+            subprocess.run(["umount", d.mountpoint], check=True)
+            for word in ("mapped", "dropped", "mapped", "dropped"):
+                elsewhere.stdin.write("\n")
+                elsewhere.stdin.flush()
+                self.assertEqual(elsewhere.stdout.readline(), word + "\n")
+        d.wait_for_end()
+
+    def test_what_was_mapped_is_dropped_by_the_successor_of_a_killed_daemon(self):
+        d = self.start()
+        d.put("a", "m" * 9000)
+        mapped = self.mapped("a/_value")
+        for _ in range(5):
+            daemon = d.daemon_pid()
+            self.assertEqual(mapped[0], ord("m"))
+            os.kill(daemon, signal.SIGKILL)
+            self.wait_until_dropped(mapped)
+
+    def test_a_page_that_is_read_while_it_is_dropped_keeps_no_daemon_from_ending(self):
+        d = self.start("[mount]\nreader_threads = 1\n")
+        d.put("a", "m" * 4096 + "n" * 4096)
+        mapped = self.mapped("a/_value")
+        daemon = d.daemon_pid()
+        reader = thread(daemon, "secretfs-fuse-0")
+        read_second = (
+            "import mmap,os,sys; f=os.open(sys.argv[1],os.O_RDONLY); "
+            "m=mmap.mmap(f,0,prot=mmap.PROT_READ,flags=mmap.MAP_PRIVATE); "
+            "m.madvise(mmap.MADV_RANDOM); print('ready',flush=True); "
+            "sys.stdin.read(1); print(chr(m[4096]))"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", read_second, d.path("a/_value")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as reading:
+            self.assertEqual(reading.stdout.readline(), "ready\n")
+            self.assertEqual(mapped[0], ord("m"))
+            with HeldThread(reader):
+                reading.stdin.write("x")
+                reading.stdin.flush()
+                family = (daemon, child(d.keeper_pid, "toucher"))
+                wait_for(
+                    lambda: any(s == "D" for p in family for _, s in threads(p).values()),
+                    "the page is being dropped",
+                )
+                os.kill(daemon, signal.SIGKILL)
+            out, _ = reading.communicate(timeout=20)
+        self.assertEqual(out, "n\n")
+        self.wait_until_dropped(mapped)
+        self.assertEqual(d.status()["restarts"], 1)
+
+    def check_that_mapping_is_refused(self, d):
         with open(d.path("a/_value"), "rb", buffering=0) as file, open(os.devnull, "wb") as out:
             with self.assertRaises(OSError):
                 os.sendfile(out.fileno(), file.fileno(), 0, 5)
@@ -333,11 +527,33 @@ class FollowTest(unittest.TestCase):
             [sys.executable, "-c", map_it, d.path("a/_value")], capture_output=True, check=False
         )
         self.assertEqual(done.returncode, -signal.SIGBUS)
+        self.assertEqual(cached_pages(self.mapped("a/_value")), 0)
+
+    def test_mapping_can_be_refused_also_by_a_successor(self):
+        d = self.start("[mount]\nrefuse_mapping = true\n")
+        d.put("a", "value")
+        self.check_that_mapping_is_refused(d)
+        os.kill(d.daemon_pid(), signal.SIGKILL)
+        self.check_that_mapping_is_refused(d)
+        d.run("upgrade")
+        self.check_that_mapping_is_refused(d)
+
+    def test_an_upgrade_to_refusing_drops_what_was_mapped_before(self):
+        d = self.start()
+        d.put("a", "value")
+        mapped = self.mapped("a/_value")
+        self.assertEqual(mapped[:], b"value")
+        d.configure("[mount]\nrefuse_mapping = true\n")
+        d.run("upgrade")
+        self.wait_until_dropped(mapped)
+        self.check_that_mapping_is_refused(d)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--follow"]:
         follow_in_namespace(*sys.argv[2:])
+    elif sys.argv[1:2] == ["--map"]:
+        map_again_and_again(sys.argv[2])
     elif sys.argv[1:2] == ["--watch"]:
         watch(int(sys.argv[2]), sys.argv[3:])
     else:

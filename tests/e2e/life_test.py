@@ -12,11 +12,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.environ["SECRETFS_SOURCE_DIR"], "tests", "support"))
 
 from daemon import BINARY, NOBODY, Daemon
-
-
-def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-        return [int(child) for child in file.read().split()]
+from processes import child, children, wait_for
 
 
 def status_of(pid):
@@ -117,7 +113,7 @@ class LifeTest(unittest.TestCase):
 
     def test_a_stopped_toucher_holds_nobody_up(self):
         d = self.start()
-        toucher = next(p for p in children(d.keeper_pid) if p != d.daemon_pid())
+        toucher = child(d.keeper_pid, "toucher")
         os.kill(toucher, signal.SIGSTOP)
         for number in range(60):
             d.put(f"b/{number}", "x")
@@ -126,12 +122,9 @@ class LifeTest(unittest.TestCase):
 
     def test_a_toucher_that_dies_is_replaced(self):
         d = self.start()
-        toucher = next(p for p in children(d.keeper_pid) if p != d.daemon_pid())
+        toucher = child(d.keeper_pid, "toucher")
         os.kill(toucher, signal.SIGKILL)
-        deadline = time.monotonic() + 30
-        while len(children(d.keeper_pid)) < 2 or toucher in children(d.keeper_pid):
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.05)
+        wait_for(lambda: child(d.keeper_pid, "toucher") not in (None, toucher), "there is another")
 
     def test_the_daemon_has_no_privileges(self):
         d = self.start()

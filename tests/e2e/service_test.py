@@ -1,5 +1,6 @@
 """The keeper as a service: killed, started again, stopped, by a manager that keeps descriptors."""
 
+import mmap
 import os
 import signal
 import subprocess
@@ -13,6 +14,8 @@ sys.path.insert(0, os.path.join(os.environ["SECRETFS_SOURCE_DIR"], "tests", "sup
 from daemon import BINARY, Daemon
 from fake_systemd import ServiceManager
 from inotify import IN_MODIFY, Watcher
+from page_cache import cached_pages
+from processes import wait_for
 
 KEPT = {
     "secretfs-fuse",
@@ -20,6 +23,8 @@ KEPT = {
     "secretfs-root-key",
     "secretfs-socket",
     "secretfs-mount",
+    "secretfs-touch",
+    "secretfs-touched",
 }
 
 
@@ -107,6 +112,19 @@ class ServiceTest(unittest.TestCase):
         os.close(daemon)
         self.start_again(d, service)
         self.assertEqual(d.read("a/_value"), b"value")
+        self.check_stop(d, service)
+
+    def test_what_was_mapped_is_dropped_after_the_keeper_was_replaced(self):
+        d, service = self.serve()
+        d.put("a", "value")
+        service.wait_until(lambda: set(service.kept) == KEPT)
+        fd = os.open(d.path("a/_value"), os.O_RDONLY)
+        with mmap.mmap(fd, 0, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE) as mapped:
+            os.close(fd)
+            self.assertEqual(mapped[:], b"value")
+            service.kill()
+            self.start_again(d, service)
+            wait_for(lambda: cached_pages(mapped) == 0, "the page is dropped")
         self.check_stop(d, service)
 
     def test_watchers_are_woken_after_the_keeper_was_replaced(self):

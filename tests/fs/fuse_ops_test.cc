@@ -221,6 +221,28 @@ TEST_F(FuseOpsTest, AReadRepliesWithThePart) {
   EXPECT_EQ(ErrorOf(kStranger, operations_.read, node, 4096, 0, &file), EACCES);
 }
 
+TEST_F(FuseOpsTest, AReadForThePageCacheIsNotedFirstOrRefused) {
+  const fuse_ino_t node = NodeOf("prod/db/_value");
+  fuse_file_info file{};
+  file = *Call(kOwner, operations_.open, node, &file).file;
+  std::vector<uint64_t> noted;
+  bool has_room = true;
+  filesystem_.pages_cached = [&](uint64_t cached) {
+    noted.push_back(cached);
+    return has_room;
+  };
+  file.lock_owner = 9;
+  EXPECT_TRUE(Call(kOwner, operations_.read, node, 4096, 0, &file).bytes);
+  EXPECT_TRUE(noted.empty()) << "a program's read leaves no page";
+  file.lock_owner = 0;
+  EXPECT_TRUE(Call(kOwner, operations_.read, node, 4096, 0, &file).bytes);
+  EXPECT_EQ(noted, std::vector<uint64_t>{node});
+  has_room = false;
+  EXPECT_EQ(ErrorOf(kOwner, operations_.read, node, 4096, 0, &file), EIO);
+  filesystem_.refuse_mapping = true;
+  EXPECT_EQ(ErrorOf(kOwner, operations_.read, node, 4096, 0, &file), EACCES);
+}
+
 TEST_F(FuseOpsTest, ADirectoryIsReadInBuffers) {
   fuse_file_info file{};
   file = *Call(kOwner, operations_.opendir, kRootNode, &file).file;

@@ -410,8 +410,18 @@ Status FakeSecretService::TagResource(const Caller&, const store::TagRequest&) {
 Status FakeSecretService::UntagResource(const Caller&, const store::TagRequest&) {
   return NotFaked();
 }
-Result<std::vector<store::Change>> FakeSecretService::ChangesSince(uint64_t, size_t) {
-  return NotFaked();
+void FakeSecretService::AddChange(std::string_view name, store::ChangeKind kind) {
+  MutexLock lock(mutex_);
+  changes_.push_back({changes_.size() + 1, MakePath(name), kind, clock_.NowMs()});
+}
+Result<std::vector<store::Change>> FakeSecretService::ChangesSince(uint64_t sequence,
+                                                                   size_t limit) {
+  MutexLock lock(mutex_);
+  std::vector<store::Change> later;
+  for (const store::Change& change : changes_) {
+    if (change.sequence > sequence && later.size() < limit) later.push_back(change);
+  }
+  return later;
 }
 Result<size_t> FakeSecretService::PurgeExpired() {
   return NotFaked();
@@ -426,6 +436,7 @@ store::SecretService::Health FakeSecretService::GetHealth() {
   MutexLock lock(mutex_);
   Health health;
   for (const auto& [id, path] : paths_) health.secrets += path.secret != nullptr;
+  health.last_change = changes_.size();
   return health;
 }
 

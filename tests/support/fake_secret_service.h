@@ -48,6 +48,8 @@ class FakeSecretService final : public store::SecretService {
 
   void Deny(uint32_t uid);
   void Deny(uint32_t uid, store::Action action);
+  // What happened to `name`, for those who follow the changes.
+  void AddChange(std::string_view name, store::ChangeKind kind);
   // Every audited call fails: the trail cannot be written.
   void FailAudit(bool fail);
 
@@ -155,6 +157,7 @@ class FakeSecretService final : public store::SecretService {
   std::map<SelectorId, StoredValue> values_ GUARDED_BY(mutex_);
   std::map<SelectorId, store::InternedName> labels_ GUARDED_BY(mutex_);
   std::map<std::string, store::KeySlot, std::less<>> key_slots_ GUARDED_BY(mutex_);
+  std::vector<store::Change> changes_ GUARDED_BY(mutex_);
 };
 
 }  // namespace secretfs::testing
