@@ -137,6 +137,8 @@ std::span<const KeyAgreementAlgorithm> KeyAgreementAlgorithmsOf(KeySpec spec, Ke
 // Whether Sign and Verify accept `type` with `algorithm`: RAW and DIGEST, but RAW alone for
 // ED25519_SHA_512, DIGEST alone for ED25519_PH_SHA_512, RAW and EXTERNAL_MU for ML-DSA.
 bool TakesMessageType(SigningAlgorithm algorithm, MessageType type);
+// Size of the modulus, and so of a signature or ciphertext, of an RSA key; 0 for other specs.
+size_t ModulusBytes(KeySpec spec);
 // Size of the digest that `algorithm` takes as MessageType::kDigest; 0 if it takes none.
 size_t DigestBytes(SigningAlgorithm algorithm);
 // Size of a mac: the hash's output (RFC 2104, not truncated): 28, 32, 48 or 64.
