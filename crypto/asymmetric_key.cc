@@ -252,6 +252,22 @@ void SetOaep(EVP_PKEY_CTX* context, EncryptionAlgorithm algorithm) {
 
 // --- Checks of keys ------------------------------------------------------------------------------
 
+// True if `sequence` is a SEQUENCE that begins with the INTEGER `version`. OpenSSL does not look at
+// versions, but writes that of a curve's key again.
+bool HasVersion(ByteSpan sequence, uint8_t version) {
+  const uint8_t* body = sequence.data();
+  long size = 0;
+  int tag = 0;
+  int tag_class = 0;
+  constexpr int kFailed = 0x80;
+  const int found =
+      ASN1_get_object(&body, &size, &tag, &tag_class, static_cast<long>(sequence.size()));
+  const uint8_t expected[] = {V_ASN1_INTEGER, 1, version};
+  return (found & kFailed) == 0 && tag == V_ASN1_SEQUENCE &&
+         size >= static_cast<long>(sizeof(expected)) &&
+         std::ranges::equal(expected, ByteSpan(body, sizeof(expected)));
+}
+
 // True if a key that OpenSSL read is of `spec`: its type, and its size or its curve, which has to
 // be given by name. A curve that is spelled out could be another one under the same public key
 // (CVE-2020-0601).
@@ -345,9 +361,15 @@ AsymmetricKey::Key AsymmetricKey::ParsePkcs8(KeySpec spec, const SecretBuffer& p
       d2i_PKCS8_PRIV_KEY_INFO(nullptr, &end, static_cast<long>(bytes.size())));
   if (info == nullptr || end != bytes.data() + bytes.size()) return nullptr;
   const ASN1_OBJECT* algorithm = nullptr;
-  if (PKCS8_pkey_get0(&algorithm, nullptr, nullptr, nullptr, info.get()) != 1) return nullptr;
+  const uint8_t* inner = nullptr;
+  int inner_size = 0;
+  if (PKCS8_pkey_get0(&algorithm, &inner, &inner_size, nullptr, info.get()) != 1) return nullptr;
   const KeyType type = KeyTypeOf(spec);
-  if (OBJ_obj2nid(algorithm) != type.nid) return nullptr;
+  if (OBJ_obj2nid(algorithm) != type.nid || !HasVersion(bytes, 0)) return nullptr;
+  // RFC 5915 section 3; RFC 8017 appendix A.1.2, two primes. Ed25519 has none.
+  const ByteSpan key_bytes(inner, static_cast<size_t>(inner_size));
+  if (type.curve != nullptr && !HasVersion(key_bytes, 1)) return nullptr;
+  if (ModulusBytes(spec) != 0 && !HasVersion(key_bytes, 0)) return nullptr;
   Key key(EVP_PKCS82PKEY_ex(info.get(), nullptr, nullptr));
   if (key == nullptr || !HasSpec(key.get(), spec)) return nullptr;
   // A key that came without its public part, or with it compressed, would be written so again. One
