@@ -289,6 +289,16 @@ bool HasSpec(EVP_PKEY* key, KeySpec spec) {
          std::string_view(curve.data()) == type.curve;
 }
 
+// SubjectPublicKeyInfo; empty if there is none, as for the point at infinity.
+Bytes EncodePublicKey(EVP_PKEY* key) {
+  const int size = i2d_PUBKEY(key, nullptr);
+  if (size <= 0) return {};
+  Bytes encoded(static_cast<size_t>(size));
+  uint8_t* out = encoded.data();
+  CHECK(i2d_PUBKEY(key, &out) == size);
+  return encoded;
+}
+
 // A number of an RSA key, through a buffer of ours: EVP_PKEY_get_bn_param() would leave it on the
 // stack. Null if there is none, or if it is longer than `bytes_max`.
 Number ReadNumber(EVP_PKEY* key, const char* name, size_t bytes_max) {
@@ -329,13 +339,8 @@ void AsymmetricKey::FreeKey::operator()(evp_pkey_st* key) const {
   EVP_PKEY_free(key);
 }
 
-AsymmetricKey::AsymmetricKey(KeySpec spec, Key key) : spec_(spec), key_(std::move(key)) {
-  const int size = i2d_PUBKEY(key_.get(), nullptr);
-  CHECK(size > 0);
-  public_key_der_.resize(static_cast<size_t>(size));
-  uint8_t* out = public_key_der_.data();
-  CHECK(i2d_PUBKEY(key_.get(), &out) == size);
-}
+AsymmetricKey::AsymmetricKey(KeySpec spec, Key key)
+    : spec_(spec), key_(std::move(key)), public_key_der_(EncodePublicKey(key_.get())) {}
 
 Result<AsymmetricKey> AsymmetricKey::Generate(KeySpec spec) {
   TRY(CheckSupported(spec));
@@ -397,12 +402,12 @@ Result<AsymmetricKey> AsymmetricKey::FromPkcs8(KeySpec spec, const SecretBuffer&
 Result<AsymmetricKey> AsymmetricKey::FromOwnPkcs8(KeySpec spec, const SecretBuffer& pkcs8) {
   TRY(CheckSupported(spec));
   const ErrorQueueScope errors;
-  Key key = ParsePkcs8(spec, pkcs8);
-  if (key == nullptr) {
-    return Fail(Code::kCorrupt,
-                "stored key material is no private key of " + std::string(NameOf(spec)));
+  if (Key key = ParsePkcs8(spec, pkcs8); key != nullptr) {
+    AsymmetricKey parsed(spec, std::move(key));
+    if (!parsed.public_key_der_.empty()) return parsed;
   }
-  return AsymmetricKey(spec, std::move(key));
+  return Fail(Code::kCorrupt,
+              "stored key material is no private key of " + std::string(NameOf(spec)));
 }
 
 SecretBuffer AsymmetricKey::ToPkcs8() const {
@@ -516,8 +521,9 @@ Result<SecretBuffer> AsymmetricKey::DeriveSharedSecret(ByteSpan peer_public_key)
   const uint8_t* end = peer_public_key.data();
   const Key peer(
       d2i_PUBKEY_ex(nullptr, &end, static_cast<long>(peer_public_key.size()), nullptr, nullptr));
-  if (peer == nullptr || end != peer_public_key.data() + peer_public_key.size()) return fail();
-  if (!HasSpec(peer.get(), spec_)) return fail();
+  if (peer == nullptr || !HasSpec(peer.get(), spec_)) return fail();
+  // Nothing left over, and DER: OpenSSL reads BER too.
+  if (!std::ranges::equal(EncodePublicKey(peer.get()), peer_public_key)) return fail();
   const KeyContext context = NewContext(key_.get());
   CHECK(EVP_PKEY_derive_init(context.get()) == 1);
   // Checks the peer's key too: on the curve, not at infinity, of the curve's order.

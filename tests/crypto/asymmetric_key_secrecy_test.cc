@@ -201,6 +201,11 @@ TEST(AsymmetricKeyAgreementTest, PublicKeysOfAnotherKindAreRefused) {
       ExpectRefused(key, ByteSpan(good).first(size), "part");
     }
     ExpectRefused(key, der::Join({good, Bytes{0}}), "one byte more");
+    const size_t head_bytes = good[1] < 0x80 ? 2 : 3;
+    const ByteSpan body = ByteSpan(good).subspan(head_bytes);
+    ExpectRefused(key, der::Join({Bytes{0x30, 0x80}, body, Bytes(2)}), "BER, indefinite length");
+    ExpectRefused(key, der::Join({Bytes{0x30, 0x82, 0, static_cast<uint8_t>(body.size())}, body}),
+                  "BER, length with a leading zero");
     ExpectRefused(key, Bytes(kKmsPublicKeyBytesMax + 1, 0x30), "too long");
     ExpectRefused(key, AsBytes("-----BEGIN PUBLIC KEY-----"), "PEM");
     ExpectRefused(key, TestKey(spec).ToPkcs8().Reveal(), "private key");
