@@ -173,6 +173,18 @@ TEST(AsymmetricKeyTest, AKeyWithoutOrWithACompressedPublicPartIsWrittenAlike) {
   EXPECT_EQ(ToHex(bare->ToPkcs8().Reveal()), ToHex(der::EcPrivateKeyInfo(spec, scalar, point)));
 }
 
+TEST(AsymmetricKeyTest, AttributesOfAPrivateKeyAreDropped) {
+  const Bytes plain = der::Ed25519PrivateKeyInfo(Bytes(32, 1));
+  // commonName = "A".
+  const Bytes attributes = FromHex("a00c300a060355040331030c0141").value();
+  const Bytes with_attributes =
+      der::Element(0x30, der::Join({ByteSpan(plain).subspan(2), attributes}));
+  const auto key = AsymmetricKey::FromPkcs8(KeySpec::kEccNistEdwards25519,
+                                            SecretBuffer::CopyOf(with_attributes));
+  ASSERT_TRUE(key);
+  EXPECT_EQ(ToHex(key->ToPkcs8().Reveal()), ToHex(plain));
+}
+
 TEST(AsymmetricKeyTest, PublicKeysAreSubjectPublicKeyInfos) {
   const Bytes scalar = ReadVectors("ecdsa.txt").front().Hex("private");
   const auto key = AsymmetricKey::FromPkcs8(
