@@ -53,7 +53,6 @@ class ErrorQueueScope {
 // OpenSSL's names for what a key of a spec is.
 struct KeyType {
   const char* name;  // Of EVP_PKEY_is_a().
-  int nid;           // The algorithm in PKCS#8 and SubjectPublicKeyInfo.
   const char* curve = nullptr;
 };
 
@@ -62,17 +61,17 @@ KeyType KeyTypeOf(KeySpec spec) {
     case KeySpec::kRsa2048:
     case KeySpec::kRsa3072:
     case KeySpec::kRsa4096:
-      return {"RSA", NID_rsaEncryption};
+      return {"RSA"};
     case KeySpec::kEccNistP256:
-      return {"EC", NID_X9_62_id_ecPublicKey, SN_X9_62_prime256v1};
+      return {"EC", SN_X9_62_prime256v1};
     case KeySpec::kEccNistP384:
-      return {"EC", NID_X9_62_id_ecPublicKey, SN_secp384r1};
+      return {"EC", SN_secp384r1};
     case KeySpec::kEccNistP521:
-      return {"EC", NID_X9_62_id_ecPublicKey, SN_secp521r1};
+      return {"EC", SN_secp521r1};
     case KeySpec::kEccSecgP256k1:
-      return {"EC", NID_X9_62_id_ecPublicKey, SN_secp256k1};
+      return {"EC", SN_secp256k1};
     case KeySpec::kEccNistEdwards25519:
-      return {"ED25519", NID_ED25519};
+      return {"ED25519"};
     default:
       CHECK(false);
   }
@@ -320,7 +319,6 @@ bool HasSoundRsaNumbers(EVP_PKEY* key, KeySpec spec) {
   const Number p = ReadNumber(key, OSSL_PKEY_PARAM_RSA_FACTOR1, prime_bytes);
   const Number q = ReadNumber(key, OSSL_PKEY_PARAM_RSA_FACTOR2, prime_bytes);
   if (e == nullptr || p == nullptr || q == nullptr) return false;
-  if (ReadNumber(key, OSSL_PKEY_PARAM_RSA_FACTOR3, ModulusBytes(spec)) != nullptr) return false;
   if (BN_num_bits(e.get()) < 17 || BN_is_odd(e.get()) == 0) return false;
   const Number distance(BN_new());
   CHECK(distance != nullptr && BN_sub(distance.get(), p.get(), q.get()) == 1);
@@ -365,12 +363,11 @@ AsymmetricKey::Key AsymmetricKey::ParsePkcs8(KeySpec spec, const SecretBuffer& p
   const std::unique_ptr<PKCS8_PRIV_KEY_INFO, FreePrivateKeyInfo> info(
       d2i_PKCS8_PRIV_KEY_INFO(nullptr, &end, static_cast<long>(bytes.size())));
   if (info == nullptr || end != bytes.data() + bytes.size()) return nullptr;
-  const ASN1_OBJECT* algorithm = nullptr;
   const uint8_t* inner = nullptr;
   int inner_size = 0;
-  if (PKCS8_pkey_get0(&algorithm, &inner, &inner_size, nullptr, info.get()) != 1) return nullptr;
+  if (PKCS8_pkey_get0(nullptr, &inner, &inner_size, nullptr, info.get()) != 1) return nullptr;
   const KeyType type = KeyTypeOf(spec);
-  if (OBJ_obj2nid(algorithm) != type.nid || !HasVersion(bytes, 0)) return nullptr;
+  if (!HasVersion(bytes, 0)) return nullptr;
   // RFC 5915 section 3; RFC 8017 appendix A.1.2, two primes. Ed25519 has none.
   const ByteSpan key_bytes(inner, static_cast<size_t>(inner_size));
   if (type.curve != nullptr && !HasVersion(key_bytes, 1)) return nullptr;
