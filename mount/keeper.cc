@@ -413,9 +413,10 @@ void Keeper::EndWatching() {
 void Keeper::HandleTimes() {
   const SteadyTime now = Now();
   if (now >= next_tick_) HandleTick();
-  for (const auto* daemon : {&current_, &successor_}) {
+  for (auto* daemon : {&current_, &successor_}) {
     if (*daemon && (*daemon)->due_at && now >= *(*daemon)->due_at) {
       Log(LogLevel::kError, "the daemon does not get any further; it is killed");
+      (*daemon)->due_at.reset();
       (*daemon)->process.Kill();
     }
   }

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@ namespace {
 
 constexpr int kFirstGivenFd = 3;  // SD_LISTEN_FDS_START
 constexpr int kGivenFdsMax = 256;
+constexpr timeval kSendTime{.tv_sec = 1, .tv_usec = 0};
 
 int NumberOf(const std::string& text) {
   int number = 0;
@@ -53,6 +55,8 @@ void ServiceManager::Send(std::string_view state, int fd) const {
   fs::Attachment attachment;
   if (fd >= 0) attachment.AddTo(message, fd);
   const UniqueFd socket_fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  // A manager with much to do is waited for, one that does nothing is not.
+  setsockopt(socket_fd.get(), SOL_SOCKET, SO_SNDTIMEO, &kSendTime, sizeof kSendTime);
   if (!socket_fd.valid() || sendmsg(socket_fd.get(), &message, MSG_NOSIGNAL) < 0) {
     Log(LogLevel::kWarning, "cannot reach the service manager at " + notify_socket_);
   }
