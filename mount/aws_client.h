@@ -32,6 +32,7 @@ struct SecretSummary {
   std::string arn;
   std::string name;
   std::string description;
+  std::string kms_key;  // Empty: the default key.
   TimeMs created_at = 0;
   TimeMs changed_at = 0;
   std::optional<TimeMs> deletion_at;
@@ -62,6 +63,12 @@ struct AuditVerdict {
 // The bytes of an answer, exactly as the daemon sent them; may hold a value.
 using AwsAnswer = crypto::SecretBuffer;
 
+// Asks the daemon behind the socket for the operation `target` and waits. Errors: those of
+// PostToSocket(); what the daemon refuses, with its message and the code that its error name stands
+// for.
+Result<AwsAnswer> CallDaemon(const std::string& socket_path, const std::string& target,
+                             const crypto::SecretBuffer& body);
+
 // The daemon's operations for the command line. Each call opens a connection of its own. Errors:
 // those of PostToSocket(), and what the daemon refuses, with its message and the code that its
 // error name stands for.
@@ -74,6 +81,7 @@ class AwsClient {
   struct NewSecret {
     std::string name;
     std::string description;
+    std::string kms_key;  // Empty: the default key.
     std::map<std::string, std::string> tags;
     std::optional<store::ValueKind> kind;  // Empty: no value.
     ByteSpan value;
@@ -88,6 +96,13 @@ class AwsClient {
     ByteSpan value;
   };
   Result<AwsAnswer> PutSecretValue(const NewVersion& version) const;
+
+  struct SecretUpdate {
+    std::string name;
+    std::optional<std::string> description;
+    std::optional<std::string> kms_key;
+  };
+  Result<AwsAnswer> UpdateSecret(const SecretUpdate& update) const;
 
   Result<AwsAnswer> GetSecretValue(const std::string& name,
                                    const store::VersionSelector& selector) const;

@@ -64,8 +64,10 @@ std::string NextStep(const Error& error, const std::string& verb, const std::str
 
 // "secretfs: <what>: <reason>; <next step>". A reason that has a ";" names its own next step, and
 // one that begins with what the command was about need not hear it twice.
-std::string ErrorLine(const std::string& subject, const Error& error) {
-  const size_t space = std::min(subject.find(' '), subject.size());
+std::string ErrorLine(const Cli& cli, const Error& error) {
+  const std::string& subject = cli.subject;
+  const size_t space =
+      cli.verb.empty() ? std::min(subject.find(' '), subject.size()) : cli.verb.size();
   const std::string verb = subject.substr(0, space);
   const std::string name = subject.substr(std::min(space + 1, subject.size()));
   const bool names_it = !name.empty() && error.message.starts_with(name + ": ");
@@ -76,7 +78,7 @@ std::string ErrorLine(const std::string& subject, const Error& error) {
 }
 
 int Report(Cli& cli, const Error& error) {
-  cli.terminal.WriteError(cli.json ? ErrorJson(error) : ErrorLine(cli.subject, error));
+  cli.terminal.WriteError(cli.json ? ErrorJson(error) : ErrorLine(cli, error));
   return ExitStatusOf(error.code);
 }
 
@@ -90,7 +92,11 @@ Error UsageError(const CLI::App& app, const CLI::ParseError& error) {
             (surplus.empty() ? "which command?" : "unknown command " + surplus.front()) +
                 "; see: secretfs --help"};
   }
-  const std::string verb = verbs.front()->get_name();
+  std::string verb = verbs.front()->get_name();
+  for (auto below = verbs.front()->get_subcommands(); !below.empty();
+       below = below.front()->get_subcommands()) {
+    verb += " " + below.front()->get_name();
+  }
   if (verb == "put" && dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
     return {Code::kInvalidArgument,
             "one argument too many; a value is never taken from the command line, where every "
@@ -126,6 +132,8 @@ int ParseAndRun(Cli& cli, int argc, const char* const* argv) {
   AddMountVerbs(app, cli);
   AddValueVerbs(app, cli);
   AddSecretVerbs(app, cli);
+  AddKeyVerbs(app, cli);
+  AddRekeyVerb(app, cli);
   AddAuditVerbs(app, cli);
   try {
     app.parse(argc, argv);
@@ -150,6 +158,12 @@ Result<AwsClient> Cli::Client() const {
   return AwsClient(config.socket, random);
 }
 
+Result<KmsClient> Cli::Kms() const {
+  TRY_ASSIGN(const Config config, Settings());
+  if (config.socket.empty()) return std::unexpected(NoDefaultPlace("socket"));
+  return KmsClient(config.socket);
+}
+
 Status Cli::Print(const AwsAnswer& answer, const std::string& text) {
   if (!json) return terminal.Write(text);
   TRY(terminal.WriteBytes(answer.Reveal()));
@@ -169,6 +183,7 @@ int RunCli(int argc, const char* const* argv, const CliStreams& streams,
           .random = random,
           .places = {},
           .subject = "command line",
+          .verb = {},
           .run = {}};
   try {
     return ParseAndRun(cli, argc, argv);
