@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <string_view>
 #include <utility>
+#include <variant>
 
+#include "crypto/aead.h"
 #include "crypto/base/check.h"
+#include "crypto/base/mutex.h"
 
 namespace secretfs::crypto {
 namespace {
@@ -79,84 +82,178 @@ Bytes EncodeEncryptionContext(const EncryptionContext& context) {
   return encoded.Take();
 }
 
-Result<KeyRecord> NewKeyRecord(std::string alias, RootKey& root_key, TimeMs now,
-                               RandomSource& random) {
-  KeyRecord record{NewUuid(random), std::move(alias), now, {}};
-  TRY(AddGeneration(record, root_key, now, random));
-  return record;
+Result<Bytes> WrapMaterial(RootKey& root_key, const KeyId& key, const MaterialId& material,
+                           const SecretBuffer& bytes) {
+  return root_key.Wrap(bytes, MaterialPurpose(key, material));
 }
 
-Status AddGeneration(KeyRecord& record, RootKey& root_key, TimeMs now, RandomSource& random) {
+Result<SecretBuffer> UnwrapMaterial(RootKey& root_key, const KeyId& key, const MaterialId& material,
+                                    ByteSpan wrapped) {
+  auto unwrapped = root_key.Unwrap(wrapped, MaterialPurpose(key, material));
+  if (unwrapped) return unwrapped;
+  return Fail(unwrapped.error().code, "KMS key " + FormatUuid(key) + ": unwrap key material " +
+                                          ToHex(material) + ": " + unwrapped.error().message);
+}
+
+Result<WrappedMaterial> NewMaterial(const KeyId& key, RootKey& root_key, RandomSource& random) {
+  WrappedMaterial material;
+  random.Fill(material.id);
+  SecretBuffer bytes(kAesKeyBytes);
+  random.Fill(bytes.Writable());
+  TRY_ASSIGN(material.wrapped, WrapMaterial(root_key, key, material.id, bytes));
+  return material;
+}
+
+std::optional<BlobOrigin> ReadBlobOrigin(ByteSpan blob) {
+  ByteReader reader(blob);
+  const uint8_t version = reader.U8();
+  const ByteSpan key = reader.Raw(sizeof(KeyId));
+  const ByteSpan material = reader.Raw(sizeof(MaterialId));
+  if (reader.failed() || version != kBlobVersion) return std::nullopt;
+  return BlobOrigin{ToArray<sizeof(KeyId)>(key), ToArray<sizeof(MaterialId)>(material)};
+}
+
+// --- the ring
+
+struct Keyring::Held {
   MaterialId id;
-  random.Fill(id);
-  SecretBuffer material(kAesKeyBytes);
-  random.Fill(material.Writable());
-  TRY_ASSIGN(Bytes wrapped, root_key.Wrap(material, MaterialPurpose(record.id, id)));
-  record.materials.push_back({id, now, std::move(wrapped)});
+  std::optional<TimeMs> valid_to;
+  std::variant<Aead, AsymmetricKey, MacKey> object;
+};
+
+struct Keyring::Slot {
+  HeldPtr held;
+  uint64_t used_at = 0;  // In uses of the ring.
+};
+
+struct Keyring::Slots {
+  // A key's current generation has no material in its name here.
+  using Name = std::pair<KeyId, std::optional<MaterialId>>;
+
+  mutable Mutex mutex;
+  std::map<Name, Slot> held GUARDED_BY(mutex);
+  uint64_t uses GUARDED_BY(mutex) = 0;
+  // Goes up whenever something is forgotten.
+  uint64_t epoch GUARDED_BY(mutex) = 0;
+
+  void MakeRoom(size_t capacity) REQUIRES(mutex) {
+    while (held.size() >= capacity) {
+      held.erase(std::ranges::min_element(held, {},
+                                          [](const auto& entry) { return entry.second.used_at; }));
+    }
+  }
+};
+
+Keyring::Keyring(KeySource& source, const Clock& clock, size_t capacity)
+    : source_(source), clock_(clock), capacity_(capacity), slots_(std::make_unique<Slots>()) {}
+Keyring::~Keyring() = default;
+
+Result<Keyring::HeldPtr> Keyring::Prepare(const KeyId& key, KeySource::Material material) {
+  const auto damaged = [&] {
+    return Fail(Code::kCorrupt, "KMS key " + FormatUuid(key) + ": key material " +
+                                    ToHex(material.id) + " does not fit its key spec");
+  };
+  const auto hold = [&](auto object) -> HeldPtr {
+    return std::make_shared<const Held>(Held{material.id, material.valid_to, std::move(object)});
+  };
+  if (material.spec == KeySpec::kSymmetricDefault) {
+    if (material.bytes.size() != kAesKeyBytes) return damaged();
+    return hold(Aead(std::move(material.bytes)));
+  }
+  if (IsAsymmetric(material.spec)) {
+    auto pair = AsymmetricKey::FromOwnPkcs8(material.spec, material.bytes);
+    if (!pair) return damaged();
+    return hold(*std::move(pair));
+  }
+  auto mac = MacKey::FromMaterial(material.spec, std::move(material.bytes));
+  if (!mac) return damaged();
+  return hold(*std::move(mac));
+}
+
+Result<Keyring::HeldPtr> Keyring::Find(const KeyId& key, const MaterialId* material) {
+  Slots::Name name{key, std::nullopt};
+  if (material != nullptr) name.second = *material;
+  uint64_t epoch = 0;
+  HeldPtr held;
+  {
+    MutexLock lock(slots_->mutex);
+    epoch = slots_->epoch;
+    if (auto found = slots_->held.find(name); found != slots_->held.end()) {
+      found->second.used_at = ++slots_->uses;
+      held = found->second.held;
+    }
+  }
+  if (held != nullptr && (!held->valid_to || clock_.NowMs() < *held->valid_to)) return held;
+
+  TRY_ASSIGN(KeySource::Material loaded, source_.Load(key, material));
+  TRY_ASSIGN(held, Prepare(key, std::move(loaded)));
+  MutexLock lock(slots_->mutex);
+  // Something was forgotten while the source was asked: what it gave may be older.
+  if (slots_->epoch != epoch) return held;
+  slots_->MakeRoom(capacity_);
+  slots_->held.insert_or_assign(name, Slot{held, ++slots_->uses});
+  return held;
+}
+
+void Keyring::Forget(const KeyId& key) {
+  MutexLock lock(slots_->mutex);
+  ++slots_->epoch;
+  std::erase_if(slots_->held, [&](const auto& entry) { return entry.first.first == key; });
+}
+
+size_t Keyring::size() const {
+  MutexLock lock(slots_->mutex);
+  return slots_->held.size();
+}
+
+Status Keyring::Check(const KeyId& key) {
+  TRY(Find(key, nullptr));
   return {};
 }
 
-Status Keyring::Load(const KeyRecord& record, RootKey& root_key) {
-  const std::string name = "KMS key " + FormatUuid(record.id);
-  if (record.materials.empty()) return Fail(Code::kCorrupt, name + ": no key material");
-  std::vector<Generation> generations;
-  generations.reserve(record.materials.size());
-  for (const WrappedMaterial& material : record.materials) {
-    auto unwrapped = root_key.Unwrap(material.wrapped, MaterialPurpose(record.id, material.id));
-    if (!unwrapped) {
-      return Fail(unwrapped.error().code, name + ": unwrap key material " + ToHex(material.id) +
-                                              ": " + unwrapped.error().message);
-    }
-    if (unwrapped->size() != kAesKeyBytes) {
-      return Fail(Code::kCorrupt, name + ": key material has the wrong size");
-    }
-    generations.push_back({material.id, std::make_unique<Aead>(*std::move(unwrapped))});
-  }
-  keys_.insert_or_assign(record.id, std::move(generations));
-  return {};
+namespace {
+
+std::unexpected<Error> WrongKind(const KeyId& key) {
+  return Fail(Code::kInvalidKeyUsage, "KMS key " + FormatUuid(key) + " is of another kind");
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const AsymmetricKey>> Keyring::FindKeyPair(const KeyId& key) {
+  TRY_ASSIGN(const HeldPtr held, Find(key, nullptr));
+  const auto* pair = std::get_if<AsymmetricKey>(&held->object);
+  if (pair == nullptr) return WrongKind(key);
+  return std::shared_ptr<const AsymmetricKey>(held, pair);
+}
+
+Result<std::shared_ptr<const MacKey>> Keyring::FindMacKey(const KeyId& key) {
+  TRY_ASSIGN(const HeldPtr held, Find(key, nullptr));
+  const auto* mac = std::get_if<MacKey>(&held->object);
+  if (mac == nullptr) return WrongKind(key);
+  return std::shared_ptr<const MacKey>(held, mac);
 }
 
 Result<Bytes> Keyring::Encrypt(const KeyId& key, const EncryptionContext& context,
-                               const SecretBuffer& plaintext, RandomSource& random) const {
-  const auto found = keys_.find(key);
-  if (found == keys_.end()) {
-    return Fail(Code::kKeyUnavailable, "no KMS key " + FormatUuid(key));
-  }
-  const Generation& newest = found->second.back();
-  Bytes blob = BlobHeader(key, newest.id);
+                               const SecretBuffer& plaintext, RandomSource& random) {
+  TRY_ASSIGN(const HeldPtr current, Find(key, nullptr));
+  const auto* aead = std::get_if<Aead>(&current->object);
+  if (aead == nullptr) return WrongKind(key);
+  Bytes blob = BlobHeader(key, current->id);
   const Bytes aad = BlobAad(blob, context);
   blob.resize(kBlobHeaderBytes + plaintext.size() + Aead::kOverheadBytes);
   std::array<uint8_t, kXaesNonceBytes> nonce;
   random.Fill(nonce);
-  newest.aead->SealWithNonce(nonce, plaintext.Reveal(), aad,
-                             std::span(blob).subspan(kBlobHeaderBytes));
+  aead->SealWithNonce(nonce, plaintext.Reveal(), aad, std::span(blob).subspan(kBlobHeaderBytes));
   return blob;
 }
 
-Result<SecretBuffer> Keyring::Decrypt(ByteSpan blob, const EncryptionContext& context) const {
-  ByteReader reader(blob);
-  const uint8_t version = reader.U8();
-  const ByteSpan key_bytes = reader.Raw(sizeof(KeyId));
-  const ByteSpan material_bytes = reader.Raw(sizeof(MaterialId));
-  if (reader.failed()) return Fail(Code::kCorrupt, "ciphertext blob is cut short");
-  if (version != kBlobVersion) {
-    return Fail(Code::kCorrupt,
-                "ciphertext blob has the unknown version " + std::to_string(version));
-  }
-  const auto key = ToArray<sizeof(KeyId)>(key_bytes);
-  const auto found = keys_.find(key);
-  if (found == keys_.end()) {
-    return Fail(Code::kKeyUnavailable, "no KMS key " + FormatUuid(key));
-  }
-  const auto generation = std::ranges::find_if(found->second, [&](const Generation& candidate) {
-    return std::ranges::equal(candidate.id, material_bytes);
-  });
-  if (generation == found->second.end()) {
-    return Fail(Code::kKeyUnavailable,
-                "KMS key " + FormatUuid(key) + " has no key material " + ToHex(material_bytes));
-  }
-  return generation->aead->Open(blob.subspan(kBlobHeaderBytes),
-                                BlobAad(blob.first(kBlobHeaderBytes), context));
+Result<SecretBuffer> Keyring::Decrypt(ByteSpan blob, const EncryptionContext& context) {
+  const auto origin = ReadBlobOrigin(blob);
+  if (!origin) return Fail(Code::kCorrupt, "not a ciphertext blob of a known version");
+  TRY_ASSIGN(const HeldPtr held, Find(origin->key, &origin->material));
+  const auto* aead = std::get_if<Aead>(&held->object);
+  if (aead == nullptr) return Fail(Code::kCorrupt, "ciphertext blob of a key that makes none");
+  return aead->Open(blob.subspan(kBlobHeaderBytes), BlobAad(blob.first(kBlobHeaderBytes), context));
 }
 
 }  // namespace secretfs::crypto

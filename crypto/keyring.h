@@ -3,14 +3,16 @@
 #include <array>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
-#include "crypto/aead.h"
+#include "crypto/asymmetric_key.h"
 #include "crypto/base/bytes.h"
 #include "crypto/base/clock.h"
 #include "crypto/base/result.h"
+#include "crypto/key_spec.h"
+#include "crypto/mac.h"
 #include "crypto/random.h"
 #include "crypto/root_key.h"
 #include "crypto/secret_buffer.h"
@@ -36,50 +38,92 @@ using EncryptionContext = std::map<std::string_view, std::string_view>;
 // value.
 Bytes EncodeEncryptionContext(const EncryptionContext& context);
 
-// One generation of a KMS key, as stored: the 32 secret bytes are wrapped by the root key.
+// A generation of key material, wrapped by the root key for its place: no other key or generation
+// can take it.
 struct WrappedMaterial {
   MaterialId id;
-  TimeMs created_at;
   Bytes wrapped;
 };
-// All that the store keeps of one symmetric KMS key; `materials` oldest first, never empty, the
-// last one encrypts.
-struct KeyRecord {
-  KeyId id;
-  std::string alias;  // "alias/aws/secretsmanager"
-  TimeMs created_at;
-  std::vector<WrappedMaterial> materials;
+// Draws an id and a new symmetric material. Errors: those of RootKey::Wrap.
+Result<WrappedMaterial> NewMaterial(const KeyId& key, RootKey& root_key, RandomSource& random);
+Result<Bytes> WrapMaterial(RootKey& root_key, const KeyId& key, const MaterialId& material,
+                           const SecretBuffer& bytes);
+// Errors: kCorrupt (wrong root key, damaged, or another key's), kUnavailable.
+Result<SecretBuffer> UnwrapMaterial(RootKey& root_key, const KeyId& key, const MaterialId& material,
+                                    ByteSpan wrapped);
+
+// What a ciphertext blob says it was made with; nullopt if it is no blob of a known version.
+struct BlobOrigin {
+  KeyId key;
+  MaterialId material;
+};
+std::optional<BlobOrigin> ReadBlobOrigin(ByteSpan blob);
+
+// Where a Keyring gets what it does not hold. Thread-safe.
+class KeySource {
+ public:
+  virtual ~KeySource() = default;
+  struct Material {
+    MaterialId id;
+    KeySpec spec;
+    SecretBuffer bytes;
+    std::optional<TimeMs> valid_to;  // Not to be used from then on.
+  };
+  // Unwraps the generation `material` of `key`, or the current one if that is null.
+  // Errors: kKeyUnavailable if the key does not exist or its state forbids its use; kCorrupt;
+  // kUnavailable.
+  virtual Result<Material> Load(const KeyId& key, const MaterialId* material) = 0;
 };
 
-// Creates a key with one generation. Errors: those of RootKey::Wrap.
-Result<KeyRecord> NewKeyRecord(std::string alias, RootKey& root_key, TimeMs now,
-                               RandomSource& random);
-// Appends a generation, which encrypts from now on; the older ones still decrypt.
-Status AddGeneration(KeyRecord& record, RootKey& root_key, TimeMs now, RandomSource& random);
-
-// The unwrapped KMS keys of a store: encrypts small plaintexts (data keys) under a key's newest
-// generation and decrypts under whichever generation the ciphertext names, for ever. Immutable
-// after the Load() calls; then thread-safe.
+// The KMS keys in use, ready to be used: encrypts small plaintexts (data keys) under a key's
+// current generation and decrypts under whichever generation the ciphertext names, for ever. Holds
+// a bounded number of generations, the ones used last; the rest is unwrapped when it is asked for.
+// Thread-safe.
 class Keyring {
  public:
-  // Unwraps every generation. Errors: kCorrupt (wrong root key or damaged record), kUnavailable.
-  Status Load(const KeyRecord& record, RootKey& root_key);
+  static constexpr size_t kCapacityDefault = 256;
+
+  // Both must outlive the ring.
+  Keyring(KeySource& source, const Clock& clock, size_t capacity = kCapacityDefault);
+  ~Keyring();
 
   // Returns a ciphertext blob (crypto/FORMAT.md): header with key and material id, bound as
-  // associated data together with `context`. Errors: kKeyUnavailable if the ring has no such key.
+  // associated data together with `context`. Errors: those of the source; kInvalidKeyUsage if the
+  // key is not symmetric.
   Result<Bytes> Encrypt(const KeyId& key, const EncryptionContext& context,
-                        const SecretBuffer& plaintext, RandomSource& random) const;
+                        const SecretBuffer& plaintext, RandomSource& random);
 
-  // Errors: kCorrupt for anything that Encrypt() with this context did not make; kKeyUnavailable if
-  // the blob names a key or generation that the ring does not have.
-  Result<SecretBuffer> Decrypt(ByteSpan blob, const EncryptionContext& context) const;
+  // Errors: kCorrupt for anything that Encrypt() with this context did not make; those of the
+  // source if the blob names a key or generation that it does not give.
+  Result<SecretBuffer> Decrypt(ByteSpan blob, const EncryptionContext& context);
+
+  // The current generation of a key that is a key pair or for macs; alive for as long as it is
+  // held. Errors: those of the source; kInvalidKeyUsage if the key is of another kind.
+  Result<std::shared_ptr<const AsymmetricKey>> FindKeyPair(const KeyId& key);
+  Result<std::shared_ptr<const MacKey>> FindMacKey(const KeyId& key);
+
+  // Whether the current generation of `key` can be used. Errors: those of the source.
+  Status Check(const KeyId& key);
+
+  // Forgets what is held of `key`. What was loaded before a change of the key became visible in the
+  // source is not held after the Forget() that follows the change.
+  void Forget(const KeyId& key);
+  // Number of generations held.
+  size_t size() const;
 
  private:
-  struct Generation {
-    MaterialId id;
-    std::unique_ptr<Aead> aead;
-  };
-  std::map<KeyId, std::vector<Generation>> keys_;
+  struct Held;
+  struct Slot;
+  struct Slots;
+  using HeldPtr = std::shared_ptr<const Held>;
+  // `material` null: the current one.
+  Result<HeldPtr> Find(const KeyId& key, const MaterialId* material);
+  static Result<HeldPtr> Prepare(const KeyId& key, KeySource::Material material);
+
+  KeySource& source_;
+  const Clock& clock_;
+  const size_t capacity_;
+  const std::unique_ptr<Slots> slots_;
 };
 
 }  // namespace secretfs::crypto

@@ -1,8 +1,5 @@
 #include "mount/aws_error.h"
 
-#include <array>
-#include <utility>
-
 namespace secretfs::mount {
 
 unsigned AwsHttpStatus(Code code) {
@@ -13,13 +10,14 @@ unsigned AwsHttpStatus(Code code) {
 }
 
 Code CodeOfAwsError(std::string_view name) {
-  static constexpr std::array<Code, 10> kNamed = {
-      Code::kValidation,    Code::kInvalidArgument, Code::kFailedPrecondition, Code::kNotFound,
-      Code::kAlreadyExists, Code::kConflict,        Code::kPermissionDenied,   Code::kLimitExceeded,
-      Code::kSealed,        Code::kKeyUnavailable,
-  };
-  for (Code code : kNamed) {
-    if (store::AwsErrorName(code) == name) return code;
+  // The first code with the name: kStale, kUnavailable and kCorrupt are of others' names.
+  for (int number = 0; number < static_cast<int>(Code::kInternal); ++number) {
+    const auto code = static_cast<Code>(number);
+    for (const store::AwsService service :
+         {store::AwsService::kSecretsManager, store::AwsService::kKms}) {
+      const bool is_server_error = AwsHttpStatus(code) != AwsHttpStatus(Code::kValidation);
+      if (!is_server_error && store::AwsErrorName(code, service) == name) return code;
+    }
   }
   if (name == kUnknownOperation || name == kSerialization || name == kInvalidNextToken) {
     return Code::kValidation;

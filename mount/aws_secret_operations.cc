@@ -9,9 +9,9 @@
 namespace secretfs::mount {
 namespace {
 
-constexpr std::string_view kDefaultKeyAlias = "alias/aws/secretsmanager";
 constexpr int64_t kMaxResultsDefault = 100;
 constexpr LengthLimits kNameLimits{.characters_max = 512};
+constexpr LengthLimits kKeyIdLimits{.characters_max = 2048};
 constexpr LengthLimits kTokenLimits{.characters_max = 64};
 constexpr LengthLimits kLabelLimits{.characters_max = 256, .items_max = 20};
 constexpr LengthLimits kPageTokenLimits{.characters_max = 4096};
@@ -57,11 +57,6 @@ std::expected<std::optional<store::NewValue>, AwsFailure> TakeValue(AwsMessage& 
 // Members that change what a write means and that nothing here can honour: to ignore one would be
 // to lie.
 std::string UnsupportedWriteMember(MemberReader& in) {
-  const std::string key = in.Text("KmsKeyId").value_or("");
-  if (!key.empty() && key != kDefaultKeyAlias &&
-      !key.ends_with(":" + std::string(kDefaultKeyAlias))) {
-    return "KmsKeyId: this store has the key alias/aws/secretsmanager only.";
-  }
   if (in.Has("AddReplicaRegions")) return "AddReplicaRegions: this store has one region.";
   if (in.Has("Type")) return "Type: managed external secrets are not known here.";
   return "";
@@ -102,6 +97,7 @@ AwsOutcome AwsEndpoint::CreateSecret(AwsCall& call) {
       .description = in.Text("Description").value_or(""),
       .value = std::nullopt,
       .tags = in.Tags("Tags"),
+      .kms_key_id = in.Text("KmsKeyId", kKeyIdLimits).value_or(""),
       .request_id = call.request_id};
   if (auto failure = CheckWrite(in)) return std::unexpected(*std::move(failure));
   TRY_ASSIGN(request.value, TakeValue(call.message));
@@ -132,6 +128,7 @@ AwsOutcome AwsEndpoint::UpdateSecret(AwsCall& call) {
       .client_request_token = in.Text("ClientRequestToken", kTokenLimits).value_or(""),
       .description = in.Text("Description"),
       .value = std::nullopt,
+      .kms_key_id = in.Text("KmsKeyId", kKeyIdLimits),
       .request_id = call.request_id};
   if (auto failure = CheckWrite(in)) return std::unexpected(*std::move(failure));
   TRY_ASSIGN(request.value, TakeValue(call.message));

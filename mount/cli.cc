@@ -30,6 +30,15 @@ std::string NextStep(const Error& error, const std::string& verb, const std::str
   switch (error.code) {
     case Code::kValidation:
     case Code::kInvalidArgument:
+    case Code::kUnsupported:
+    case Code::kInvalidKeyUsage:
+    case Code::kInvalidAliasName:
+    case Code::kInvalidArn:
+    case Code::kInvalidGrantId:
+    case Code::kInvalidGrantToken:
+    case Code::kInvalidMarker:
+    case Code::kInvalidTag:
+    case Code::kMalformedPolicy:
       return "see: secretfs " + verb + " --help";
     case Code::kNotFound:
     case Code::kStale:
@@ -54,6 +63,20 @@ std::string NextStep(const Error& error, const std::string& verb, const std::str
     case Code::kSealed:
       return "give the root key that the store was made with";
     case Code::kKeyUnavailable:
+    case Code::kCannotEncrypt:
+    case Code::kDisabled:
+      return "enable its KMS key again, or cancel the deletion of that";
+    case Code::kInvalidImportToken:
+    case Code::kExpiredImportToken:
+      return "get new parameters for the import";
+    case Code::kInvalidCiphertext:
+    case Code::kIncorrectKey:
+    case Code::kInvalidSignature:
+    case Code::kInvalidMac:
+    case Code::kIncorrectKeyMaterial:
+      return "check that it belongs to this key, and is whole";
+    case Code::kDryRun:
+      return "do it without --dry-run";
     case Code::kCorrupt:
     case Code::kUnavailable:
     case Code::kInternal:

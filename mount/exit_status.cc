@@ -6,6 +6,15 @@ int ExitStatusOf(Code code) {
   switch (code) {
     case Code::kValidation:
     case Code::kInvalidArgument:
+    case Code::kInvalidKeyUsage:
+    case Code::kInvalidAliasName:
+    case Code::kInvalidArn:
+    case Code::kInvalidGrantId:
+    case Code::kInvalidGrantToken:
+    case Code::kInvalidMarker:
+    case Code::kInvalidTag:
+    case Code::kMalformedPolicy:
+    case Code::kUnsupported:
       return kExitUsage;
     case Code::kNotFound:
     case Code::kStale:
@@ -20,6 +29,16 @@ int ExitStatusOf(Code code) {
       return kExitConflict;
     case Code::kLimitExceeded:
     case Code::kKeyUnavailable:
+    case Code::kCannotEncrypt:
+    case Code::kDisabled:
+    case Code::kInvalidCiphertext:
+    case Code::kInvalidSignature:
+    case Code::kInvalidMac:
+    case Code::kIncorrectKey:
+    case Code::kInvalidImportToken:
+    case Code::kExpiredImportToken:
+    case Code::kIncorrectKeyMaterial:
+    case Code::kDryRun:
     case Code::kCorrupt:
     case Code::kUnavailable:
     case Code::kInternal:

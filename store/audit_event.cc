@@ -8,10 +8,6 @@ namespace {
 
 constexpr uint8_t kAuditEventVersion = 1;
 
-bool IsAction(uint8_t value) {
-  return value >= static_cast<uint8_t>(Action::kCreateSecret) &&
-         value <= static_cast<uint8_t>(Action::kRecordAuditGap);
-}
 bool IsDoor(uint8_t value) {
   return value >= static_cast<uint8_t>(Door::kMount) &&
          value <= static_cast<uint8_t>(Door::kInternal);
@@ -57,7 +53,7 @@ Result<AuditEvent> DecodeAuditEvent(ByteSpan bytes) {
   AuditEvent event;
   uint8_t version = in.U8();
   event.at = static_cast<TimeMs>(in.U64());
-  uint8_t action = in.U8();
+  std::optional<Action> action = ActionFromNumber(in.U8());
   uint8_t door = in.U8();
   event.uid = in.U32();
   event.gid = in.U32();
@@ -70,10 +66,10 @@ Result<AuditEvent> DecodeAuditEvent(ByteSpan bytes) {
   event.version_stage = in.SizedText();
   event.error_code = in.SizedText();
   event.error_message = in.SizedText();
-  if (!in.Complete() || version != kAuditEventVersion || !IsAction(action) || !IsDoor(door)) {
+  if (!in.Complete() || version != kAuditEventVersion || !action || !IsDoor(door)) {
     return Fail(Code::kCorrupt, "an audit event cannot be decoded");
   }
-  event.action = static_cast<Action>(action);
+  event.action = *action;
   event.door = static_cast<Door>(door);
   return event;
 }

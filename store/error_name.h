@@ -1,13 +1,17 @@
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 
 #include "crypto/base/result.h"
 
 namespace secretfs::store {
 
-// The name that AWS Secrets Manager gives to an error of this kind: what the endpoint answers as
-// `__type` and the audit trail records as `errorCode`. One switch, no default.
-std::string_view AwsErrorName(Code code);
+enum class AwsService : uint8_t { kSecretsManager, kKms };
+
+// The name that the AWS service gives to an error of this kind, exactly as its API model has it:
+// what the endpoint answers as `__type` and the audit trail records as `errorCode`. One switch, no
+// default.
+std::string_view AwsErrorName(Code code, AwsService service = AwsService::kSecretsManager);
 
 }  // namespace secretfs::store

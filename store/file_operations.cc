@@ -37,18 +37,11 @@ Result<std::optional<uint32_t>> LocalService::PeekKeySize(SelectorId number, Key
 }
 
 bool LocalService::May(const Principal& principal, Action action, const Secret& secret) {
-  return DecideOn(principal, action, secret).has_value();
+  return DecideOn(principal, action, secret, secret.kms_key).has_value();
 }
 
 bool LocalService::MayListSecrets(const Principal& principal) {
-  return Decide(principal, Action::kListSecrets, "", std::nullopt).has_value();
-}
-
-Status LocalService::DecideOn(const Principal& principal, Action action,
-                              const Secret& secret) const {
-  std::optional<Action> kms;
-  if (action == Action::kGetSecretValue) kms = Action::kKmsDecrypt;
-  return Decide(principal, action, secret.arn, kms);
+  return Decide(principal, Action::kListSecrets, "").has_value();
 }
 
 // Opens come often, so their events are built without copying a text.
@@ -70,9 +63,7 @@ AuditEventView LocalService::FileEvent(const Caller& caller, const Secret& secre
           .error_message = {}};
 }
 
-Status LocalService::RecordDecision(const Caller& caller, const Secret& secret,
-                                    AuditEventView event) {
-  Status decided = DecideOn(caller.principal, event.action, secret);
+Status LocalService::RecordDecision(Status decided, AuditEventView event) {
   if (!decided) {
     event.error_code = AwsErrorName(decided.error().code);
     event.error_message = decided.error().message;
@@ -86,7 +77,9 @@ Status LocalService::OpenValue(const Caller& caller, const Secret& secret, const
   AuditEventView event = FileEvent(caller, secret, Action::kGetSecretValue);
   event.version_id = version.id;
   event.version_stage = stage;
-  return RecordDecision(caller, secret, event);
+  Status decided = DecideOn(caller.principal, event.action, secret, version.kms_key);
+  if (decided) decided = kms_.CheckUsable(version.kms_key);
+  return RecordDecision(std::move(decided), event);
 }
 
 Result<crypto::SecretBuffer> LocalService::ReadValue(const Caller& caller, SelectorId number,
@@ -98,20 +91,25 @@ Result<crypto::SecretBuffer> LocalService::ReadValue(const Caller& caller, Selec
   }
   const Version* version = secret == nullptr ? nullptr : secret->FindVersionByNumber(number);
   if (version == nullptr) return Fail(Code::kStale, "the version behind an open file is gone");
-  Status decided = DecideOn(caller.principal, Action::kGetSecretValue, *secret);
+  Status decided = DecideOn(caller.principal, Action::kGetSecretValue, *secret, version->kms_key);
   if (decided && secret->deletion_at) {
     decided = Fail(Code::kFailedPrecondition,
                    "You can't perform this operation on the secret because it was marked for "
                    "deletion.");
   }
-  if (!decided) {
+  const auto refuse = [&](Error error) {
     AuditEvent event = NewEvent(caller, Action::kGetSecretValue, secret->name, "");
     event.resource_arn = secret->arn;
     event.version_id = version->id;
-    return Refuse(event, std::move(decided).error());
-  }
+    return Refuse(event, std::move(error));
+  };
+  if (!decided) return refuse(std::move(decided).error());
   TRY(MovePendingEventsIfAny());
-  TRY_ASSIGN(crypto::SecretBuffer value, Unseal(*secret, *version));
+  auto unsealed = Unseal(*secret, *version);
+  if (!unsealed && unsealed.error().code == Code::kKeyUnavailable) {
+    return refuse(std::move(unsealed).error());
+  }
+  TRY_ASSIGN(crypto::SecretBuffer value, std::move(unsealed));
   if (!file.key) return value;
   TRY_ASSIGN(std::string key, parts_.store->KeyText(*file.key));
   if (auto members = ScanJsonObject(value.Reveal())) {
@@ -124,7 +122,8 @@ Result<crypto::SecretBuffer> LocalService::ReadValue(const Caller& caller, Selec
 }
 
 Status LocalService::OpenMetadata(const Caller& caller, const Secret& secret, Action action) {
-  return RecordDecision(caller, secret, FileEvent(caller, secret, action));
+  return RecordDecision(DecideOn(caller.principal, action, secret, secret.kms_key),
+                        FileEvent(caller, secret, action));
 }
 
 Status LocalService::OpenPrefix(const Caller& caller, PathId path) {
@@ -132,7 +131,7 @@ Status LocalService::OpenPrefix(const Caller& caller, PathId path) {
   auto prefix = parts_.store->PathText(path);
   if (!prefix) return Refuse(event, std::move(prefix).error());
   event.secret_id = std::move(*prefix);
-  Status decided = Decide(caller.principal, event.action, "", std::nullopt);
+  Status decided = Decide(caller.principal, event.action, "");
   if (!decided) return Refuse(event, std::move(decided).error());
   return RecordSuccess(event);
 }

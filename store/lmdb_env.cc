@@ -15,6 +15,7 @@
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 #include "crypto/base/check.h"
 #include "crypto/base/mutex.h"
@@ -29,6 +30,7 @@ namespace {
 // reader the remapping protocol of mdb_env_set_mapsize().
 constexpr size_t kMapBytes = size_t{64} << 30;
 constexpr unsigned kReadersMax = 512;
+constexpr MDB_dbi kNoTable = UINT32_MAX;
 constexpr size_t kResidentFileBytesMax = size_t{36} << 20;
 // More than any record or envelope has.
 constexpr size_t kRecordBytesMax = size_t{16} << 20;
@@ -91,9 +93,9 @@ void OnAssertion(MDB_env*, const char* message) {
 
 const char* TableName(Table table) {
   static constexpr std::array<const char*, kTableCount> kNames = {
-      "meta",    "dirents",   "paths",       "secrets",   "versions",
-      "values",  "selectors", "label_names", "key_names", "key_slots",
-      "changes", "deletions", "outbox",      "kms_keys",  "generations"};
+      "meta",        "dirents",     "paths",      "secrets",   "versions",  "values", "selectors",
+      "label_names", "key_names",   "key_slots",  "changes",   "deletions", "outbox", "kms_keys",
+      "generations", "kms_aliases", "kms_grants", "kms_index", "kms_use"};
   return kNames[static_cast<size_t>(table)];
 }
 
@@ -101,7 +103,10 @@ struct Env::Impl {
   std::string directory;
   UniqueFd lock;
   MDB_env* env = nullptr;
-  std::array<MDB_dbi, kTableCount> tables{};
+  // kNoTable: the store lacks it.
+  std::array<std::atomic<MDB_dbi>, kTableCount> tables{};
+  // Those that the write transaction has just created, for itself alone.
+  std::array<std::optional<MDB_dbi>, kTableCount> created;
   const uint8_t* map = nullptr;
   size_t page_bytes = 0;
   std::atomic<bool> damaged{false};
@@ -135,8 +140,6 @@ struct Env::Impl {
       });
     }
   }
-
-  MDB_dbi dbi(Table table) const { return tables[static_cast<size_t>(table)]; }
 
   // Whether LMDB's answer lies inside the file, as far as transaction data can tell. A damaged node
   // can claim up to 4 GiB.
@@ -262,8 +265,11 @@ Result<std::unique_ptr<Env>> Env::Open(const std::string& directory, Mode mode) 
   code = Guarded([&] {
     int result = mdb_txn_begin(impl->env, nullptr, mode == Mode::kOpen ? MDB_RDONLY : 0, &txn);
     for (int i = 0; result == 0 && i < kTableCount; ++i) {
+      MDB_dbi dbi = kNoTable;
       result = mdb_dbi_open(txn, TableName(static_cast<Table>(i)),
-                            mode == Mode::kCreate ? MDB_CREATE : 0, &impl->tables[i]);
+                            mode == Mode::kCreate ? MDB_CREATE : 0, &dbi);
+      if (result == MDB_NOTFOUND && i >= kTableCountOfFormat1) result = 0;
+      impl->tables[i] = dbi;
     }
     return result;
   });
@@ -329,6 +335,14 @@ uint64_t ReadTxn::txn_id() const {
   return txn_ == nullptr ? 0 : mdb_txn_id(AsTxn(txn_));
 }
 
+std::optional<unsigned> ReadTxn::FindTable(Table table) const {
+  const Env::Impl& impl = *env_.impl_;
+  const auto number = static_cast<size_t>(table);
+  if (!owned_ && impl.created[number]) return impl.created[number];
+  const MDB_dbi dbi = impl.tables[number];
+  return dbi == kNoTable ? std::nullopt : std::optional<unsigned>(dbi);
+}
+
 Result<std::optional<Bytes>> ReadTxn::Get(Table table, ByteSpan key) const {
   Bytes value;
   TRY_ASSIGN(const bool found, Get(table, key, value));
@@ -338,9 +352,11 @@ Result<std::optional<Bytes>> ReadTxn::Get(Table table, ByteSpan key) const {
 Result<bool> ReadTxn::Get(Table table, ByteSpan key, Bytes& copy) const {
   const Env::Impl& impl = *env_.impl_;
   if (txn_ == nullptr) return Fail(Code::kUnavailable, "store: too many readers at once");
+  const auto dbi = FindTable(table);
+  if (!dbi) return false;
   MDB_val key_value = AsValue(key);
   MDB_val value{};
-  int code = Guarded([&] { return mdb_get(AsTxn(txn_), impl.dbi(table), &key_value, &value); });
+  int code = Guarded([&] { return mdb_get(AsTxn(txn_), *dbi, &key_value, &value); });
   if (code == MDB_NOTFOUND) return false;
   if (code == 0 && !impl.InsideFile(value)) code = MDB_CORRUPTED;
   if (code != 0) return FailLmdb(code, impl.directory, TableName(table));
@@ -356,8 +372,10 @@ Result<bool> ReadTxn::Get(Table table, ByteSpan key, Bytes& copy) const {
 Status ReadTxn::Scan(Table table, ByteSpan from, const Visitor& visit) const {
   const Env::Impl& impl = *env_.impl_;
   if (txn_ == nullptr) return Fail(Code::kUnavailable, "store: too many readers at once");
+  const auto dbi = FindTable(table);
+  if (!dbi) return {};
   MDB_cursor* cursor = nullptr;
-  int code = Guarded([&] { return mdb_cursor_open(AsTxn(txn_), impl.dbi(table), &cursor); });
+  int code = Guarded([&] { return mdb_cursor_open(AsTxn(txn_), *dbi, &cursor); });
   if (code != 0) return FailLmdb(code, impl.directory, TableName(table));
   std::unique_ptr<MDB_cursor, void (*)(MDB_cursor*)> closer(cursor, mdb_cursor_close);
 
@@ -409,6 +427,7 @@ Result<std::unique_ptr<WriteTxn>> WriteTxn::Begin(Env& env) {
 
 WriteTxn::~WriteTxn() {
   if (reader_.txn_ == nullptr) return;
+  reader_.env_.impl_->created = {};  // LMDB closes them.
   int code = Guarded([&] {
     mdb_txn_abort(AsTxn(reader_.txn_));
     return 0;
@@ -431,23 +450,38 @@ Status WriteTxn::CheckPages(const Status& checked, const char* what) {
                   (std::string(what) + ": " + checked.error().message).c_str());
 }
 
+Status WriteTxn::CreateTables() {
+  Env::Impl& impl = *reader_.env_.impl_;
+  for (int i = kTableCountOfFormat1; i < kTableCount; ++i) {
+    const auto table = static_cast<Table>(i);
+    if (reader_.FindTable(table)) continue;
+    MDB_dbi dbi = 0;
+    TRY(Check(Guarded([&] {
+                return mdb_dbi_open(AsTxn(reader_.txn_), TableName(table), MDB_CREATE, &dbi);
+              }),
+              TableName(table)));
+    impl.created[i] = dbi;
+    if (pages_) pages_->AddTable(TableName(table));
+  }
+  return {};
+}
+
 Status WriteTxn::Put(Table table, ByteSpan key, ByteSpan value) {
+  const auto dbi = reader_.FindTable(table);
+  CHECK(dbi);
   if (pages_) TRY(CheckPages(pages_->CheckPut(TableName(table), key), TableName(table)));
   MDB_val key_value = AsValue(key);
   MDB_val data = AsValue(value);
-  return Check(Guarded([&] {
-                 return mdb_put(AsTxn(reader_.txn_), reader_.env_.impl_->dbi(table), &key_value,
-                                &data, 0);
-               }),
+  return Check(Guarded([&] { return mdb_put(AsTxn(reader_.txn_), *dbi, &key_value, &data, 0); }),
                TableName(table));
 }
 
 Result<bool> WriteTxn::Delete(Table table, ByteSpan key) {
+  const auto dbi = reader_.FindTable(table);
+  if (!dbi) return false;
   if (pages_) TRY(CheckPages(pages_->CheckDelete(TableName(table), key), TableName(table)));
   MDB_val key_value = AsValue(key);
-  int code = Guarded([&] {
-    return mdb_del(AsTxn(reader_.txn_), reader_.env_.impl_->dbi(table), &key_value, nullptr);
-  });
+  int code = Guarded([&] { return mdb_del(AsTxn(reader_.txn_), *dbi, &key_value, nullptr); });
   if (code == MDB_NOTFOUND) return false;
   TRY(Check(code, TableName(table)));
   return true;
@@ -458,7 +492,13 @@ Status WriteTxn::Commit() {
   // again.
   MDB_txn* txn = AsTxn(reader_.txn_);
   reader_.txn_ = nullptr;
-  return Check(Guarded([&] { return mdb_txn_commit(txn); }), "commit");
+  Env::Impl& impl = *reader_.env_.impl_;
+  const auto created = std::exchange(impl.created, {});
+  TRY(Check(Guarded([&] { return mdb_txn_commit(txn); }), "commit"));
+  for (size_t i = 0; i < created.size(); ++i) {
+    if (created[i]) impl.tables[i] = *created[i];
+  }
+  return {};
 }
 
 }  // namespace secretfs::store

@@ -30,8 +30,15 @@ enum class Table : uint8_t {
   kOutbox,
   kKmsKeys,
   kGenerations,
+  // Of format 2.
+  kKmsAliases,
+  kKmsGrants,
+  kKmsIndex,
+  kKmsUse,
 };
-inline constexpr int kTableCount = 15;
+inline constexpr int kTableCount = 19;
+// The tables that a store of format 1 has, which are all that the others have when it is opened.
+inline constexpr int kTableCountOfFormat1 = 15;
 const char* TableName(Table table);
 
 // The only LMDB environment of the process (lmdb.h: never open one twice). Settings: MDB_NOTLS,
@@ -100,6 +107,7 @@ class ReadTxn {
 
  private:
   friend class WriteTxn;
+  std::optional<unsigned> FindTable(Table table) const;  // An MDB_dbi.
   ReadTxn(Env& env, void* lmdb_write_txn) : env_(env), txn_(lmdb_write_txn), owned_(false) {}
 
   Env& env_;
@@ -118,6 +126,9 @@ class WriteTxn {
   ~WriteTxn();
 
   const ReadTxn& reader() const { return reader_; }
+  // Creates the tables that the store lacks: until then they read as empty.
+  Status CreateTables();
+  // REQUIRES: the table exists.
   Status Put(Table table, ByteSpan key, ByteSpan value);
   // Returns whether the key was there.
   Result<bool> Delete(Table table, ByteSpan key);

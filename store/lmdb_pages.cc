@@ -349,6 +349,13 @@ Status LmdbSnapshot::OpenDirectory() {
   });
 }
 
+void LmdbSnapshot::AddTable(std::string_view table) {
+  Tree tree;
+  tree.id = static_cast<uint32_t>(tables_.size()) + static_cast<uint32_t>(LmdbTree::kTable);
+  tree.root = kNoRoot;
+  tables_.emplace(table, std::move(tree));
+}
+
 Status LmdbSnapshot::CheckPut(std::string_view table, ByteSpan key) {
   auto found = tables_.find(table);
   if (found == tables_.end()) return Unsound(directory_.root, "lacks a table");

@@ -61,6 +61,9 @@ class LmdbSnapshot {
   // them. Once, first.
   Status Open();
 
+  // The transaction has created this table.
+  void AddTable(std::string_view table);
+
   // Check what mdb_put() and mdb_del() of `key` may touch: the pages on the way to it and the
   // overflow pages of its record; for a deletion also the neighbours that LMDB may merge with.
   Status CheckPut(std::string_view table, ByteSpan key);

@@ -1,6 +1,5 @@
 #include "store/local_service.h"
 
-#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -8,13 +7,10 @@
 #include <filesystem>
 
 #include "crypto/base/log.h"
-#include "store/error_name.h"
 #include "store/table_key.h"
 
 namespace secretfs::store {
 namespace {
-
-constexpr std::string_view kDefaultKeyAlias = "alias/aws/secretsmanager";
 
 constexpr std::string_view kCannotFind = "Secrets Manager can't find the specified secret.";
 
@@ -44,14 +40,11 @@ Status WriteNewStore(Env& env, const Realm& realm, uint32_t owner_uid,
   crypto::SecretBuffer store_key(crypto::kAesKeyBytes);
   random.Fill(store_key.Writable());
   TRY_ASSIGN(header.wrapped_store_key, root_key.Wrap(store_key, StoreKeyPurpose(header.store_id)));
-  TRY_ASSIGN(crypto::KeyRecord key, crypto::NewKeyRecord(std::string(kDefaultKeyAlias), root_key,
-                                                         header.created_at, random));
-  StoreKeys keys(store_key);
-  Bytes encoded = EncodeStoreHeader(header, keys.header.Reveal());
-  SecretStore store(env, std::move(keys), realm, random);
+  SecretStore store(env, StoreKeys(store_key), realm, random);
+  KmsStore kms(env, store);
   TRY_ASSIGN(std::unique_ptr<SecretStore::Mutation> mutation, store.Begin());
-  TRY(mutation->PutHeader(encoded));
-  TRY(mutation->PutKmsKey(key));
+  TRY(mutation->PutHeader(header));
+  TRY(LocalKms::Create(*mutation, kms, realm, root_key, header.created_at, random));
   return mutation->Commit();
 }
 
@@ -116,19 +109,6 @@ Result<std::unique_ptr<SecretService>> SecretService::Open(const Options& option
   parts.store =
       std::make_unique<SecretStore>(*parts.env, std::move(keys), parts.header.realm, random);
   TRY(parts.store->Load());
-  TRY_ASSIGN(std::vector<crypto::KeyRecord> kms_keys, parts.store->LoadKmsKeys());
-  bool has_default = false;
-  for (const crypto::KeyRecord& key : kms_keys) {
-    TRY(parts.keyring.Load(key, root_key));
-    if (key.alias != kDefaultKeyAlias) continue;
-    parts.default_key = key.id;
-    has_default = true;
-  }
-  if (!has_default) {
-    return Fail(Code::kCorrupt, "store " + options.directory +
-                                    ": its default KMS key is missing; "
-                                    "restore the store from a backup");
-  }
   TRY_ASSIGN(AuditTrail::Position checkpoint, parts.store->LoadAuditPosition());
   AuditTrail::Options audit = options.audit;
   if (audit.directory.empty()) audit.directory = options.directory + "/audit";
@@ -137,111 +117,53 @@ Result<std::unique_ptr<SecretService>> SecretService::Open(const Options& option
   parts.authorizer = authorizer != nullptr
                          ? std::move(authorizer)
                          : std::make_unique<OwnerAuthorizer>(parts.header.owner_uid);
-  auto service = std::make_unique<LocalService>(std::move(parts), clock, random);
+  auto service = std::make_unique<LocalService>(std::move(parts), root_key, clock, random);
   TRY(service->Start());
   return service;
 }
 
-LocalService::LocalService(Parts parts, Clock& clock, crypto::RandomSource& random)
+LocalService::LocalService(Parts parts, crypto::RootKey& root_key, Clock& clock,
+                           crypto::RandomSource& random)
     : parts_(std::move(parts)),
       clock_(clock),
       random_(random),
-      kms_key_arn_("arn:aws:kms:" + parts_.header.realm.region + ":" + parts_.header.realm.account +
-                   ":key/" + crypto::FormatUuid(parts_.default_key)),
-      change_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      position_stored_at_(clock.NowMs()) {}
+      door_({*parts_.env, *parts_.store, *parts_.trail, *parts_.authorizer}, clock, random),
+      kms_(door_, *parts_.env, *parts_.store, parts_.header, root_key) {}
 
 LocalService::~LocalService() {
-  // A store that was refused is not written to.
-  if (!started_) return;
-  LogFailure(MovePendingEvents());
-  LogFailure(parts_.trail->Sync());
-  LogFailure(StoreAuditPosition());
+  if (started_) LogFailure(kms_.SaveUses());
+  door_.End();
 }
 
 Status LocalService::Start() {
-  uint64_t in_trail = parts_.trail->appended().outbox;
-  TRY_ASSIGN(uint64_t next_outbox, parts_.store->NextOutbox());
-  // Every event in the trail was committed first. A store that does not know it is an older state:
-  // a restored backup, or a damaged LMDB meta page that made an old snapshot look new.
-  if (next_outbox <= in_trail) {
-    return Fail(Code::kCorrupt,
-                "store " + parts_.env->directory() +
-                    ": it is older than its audit trail, so changes are missing; if you restored "
-                    "a backup on purpose, move the audit directory away and start again");
+  if (Status started = kms_.Start(); !started) {
+    started.error().message = "store " + parts_.env->directory() + ": " + started.error().message;
+    return started;
   }
-  TRY(MovePendingEvents());
-  TRY_ASSIGN(AuditTrail::Position stored, parts_.store->LoadAuditPosition());
-  stored_sequence_ = stored.head.sequence;
+  default_key_arn_ = kms_.ArnOf(kms_.default_key());
+  TRY(door_.Start());
   started_ = true;
   return {};
 }
 
 // --- the common steps of a call
 
-AuditEvent LocalService::NewEvent(const Caller& caller, Action action, std::string_view secret_id,
-                                  const std::string& request_id) const {
-  AuditEvent event;
-  event.at = clock_.NowMs();
-  event.action = action;
-  event.door = caller.door;
-  event.principal_arn = caller.principal.arn;
-  event.uid = caller.principal.uid;
-  event.gid = caller.principal.gid;
-  event.pid = caller.pid;
-  event.request_id = request_id;
-  event.secret_id = secret_id;
-  return event;
+Status LocalService::DecideKms(const Principal& principal, Action action,
+                               const crypto::KeyId& key) const {
+  // Nearly always the default key; its ARN costs nothing.
+  const bool allowed =
+      key == kms_.default_key()
+          ? parts_.authorizer->Decide({principal, action, default_key_arn_}).allowed
+          : parts_.authorizer->Decide({principal, action, kms_.ArnOf(key)}).allowed;
+  if (allowed) return {};
+  return Fail(Code::kPermissionDenied, "Access to KMS is not allowed");
 }
 
-std::unexpected<Error> LocalService::Refuse(AuditEvent& event, Error error) {
-  event.error_code = AwsErrorName(error.code);
-  event.error_message = error.message;
-  Status recorded = Record(ViewOf(event));
-  if (!recorded) return std::unexpected(std::move(recorded).error());
-  return std::unexpected(std::move(error));
-}
-
-Status LocalService::MovePendingEvents() {
-  MutexLock lock(move_mutex_);
-  uint64_t txn = parts_.env->LastTxnId();
-  TRY_ASSIGN(std::vector<SecretStore::PendingEvent> events,
-             parts_.store->PendingEvents(parts_.trail->appended().outbox));
-  for (const SecretStore::PendingEvent& pending : events) {
-    TRY(parts_.trail->Append(pending.event, pending.outbox));
-  }
-  moved_txn_ = txn;
-  return {};
-}
-
-Status LocalService::MovePendingEventsIfAny() {
-  if (parts_.env->LastTxnId() == moved_txn_.load()) return {};
-  return MovePendingEvents();
-}
-
-Status LocalService::Record(const AuditEventView& event) {
-  TRY(MovePendingEventsIfAny());
-  Status recorded = parts_.trail->Append(event, 0);
-  if (recorded || recorded.error().code != Code::kUnavailable) return recorded;
-  // After a failed Sync() the trail wants the last mutations' events again first.
-  TRY(MovePendingEvents());
-  return parts_.trail->Append(event, 0);
-}
-
-Status LocalService::Decide(const Principal& principal, Action action, std::string_view resource,
-                            std::optional<Action> kms_action) const {
-  Decision decision = parts_.authorizer->Decide({principal, action, resource});
-  if (!decision.allowed) {
-    std::string text = "User: " + principal.arn + " is not authorized to perform: secretsmanager:";
-    text.append(ActionName(action));
-    if (!resource.empty()) text.append(" on resource: ").append(resource);
-    text.append(" because ").append(decision.reason);
-    return Fail(Code::kPermissionDenied, std::move(text));
-  }
-  if (kms_action && !parts_.authorizer->Decide({principal, *kms_action, kms_key_arn_}).allowed) {
-    return Fail(Code::kPermissionDenied, "Access to KMS is not allowed");
-  }
-  return {};
+Status LocalService::DecideOn(const Principal& principal, Action action, const Secret& secret,
+                              const crypto::KeyId& key) const {
+  TRY(Decide(principal, action, secret.arn));
+  if (action != Action::kGetSecretValue) return {};
+  return DecideKms(principal, Action::kKmsDecrypt, key);
 }
 
 Result<SecretPtr> LocalService::Resolve(const SecretReference& reference) const {
@@ -255,51 +177,28 @@ Result<SecretPtr> LocalService::Resolve(const SecretReference& reference) const 
 }
 
 Result<SecretPtr> LocalService::Find(const Caller& caller, const std::string& secret_id,
-                                     std::optional<Action> kms_action, AuditEvent& event) {
+                                     AuditEvent& event) {
   auto reference = ParseSecretId(secret_id, realm());
   SecretPtr secret;
   if (reference) {
     TRY_ASSIGN(secret, Resolve(*reference));
   }
   if (secret != nullptr) event.resource_arn = secret->arn;
-  TRY(Decide(caller.principal, event.action, secret ? event.resource_arn : secret_id, kms_action));
+  TRY(Decide(caller.principal, event.action, secret ? event.resource_arn : secret_id));
   if (!reference) return std::unexpected(std::move(reference).error());
   if (secret == nullptr) return Fail(Code::kNotFound, std::string(kCannotFind));
   return secret;
 }
 
 Result<SecretPtr> LocalService::FindLive(const Caller& caller, const std::string& secret_id,
-                                         std::optional<Action> kms_action, AuditEvent& event) {
-  TRY_ASSIGN(SecretPtr secret, Find(caller, secret_id, kms_action, event));
+                                         AuditEvent& event) {
+  TRY_ASSIGN(SecretPtr secret, Find(caller, secret_id, event));
   if (secret->deletion_at) {
     return Fail(
         Code::kFailedPrecondition,
         "You can't perform this operation on the secret because it was marked for deletion.");
   }
   return secret;
-}
-
-Status LocalService::CommitWithEvent(SecretStore::Mutation& mutation, const AuditEvent& event) {
-  TRY(mutation.AppendEvent(event));
-  AuditTrail::Position position = parts_.trail->durable();
-  TRY(mutation.SetAuditPosition(position));
-  TRY(mutation.Commit());
-  eventfd_write(change_.get(), 1);
-  stored_sequence_ = position.head.sequence;
-  // The change and its event are on the disk. If the trail cannot take the event now, it stays in
-  // the outbox, and nothing is revealed before it was moved.
-  LogFailure(MovePendingEvents());
-  return {};
-}
-
-Status LocalService::StoreAuditPosition() {
-  if (parts_.trail->durable().head.sequence == stored_sequence_) return {};
-  TRY_ASSIGN(std::unique_ptr<SecretStore::Mutation> mutation, parts_.store->Begin());
-  AuditTrail::Position position = parts_.trail->durable();
-  TRY(mutation->SetAuditPosition(position));
-  TRY(mutation->Commit());
-  stored_sequence_ = position.head.sequence;
-  return MovePendingEvents();
 }
 
 Result<Secret> LocalService::Reload(SecretStore::Mutation& mutation, const Secret& seen) const {
@@ -337,6 +236,9 @@ Result<bool> LocalService::Purge(PathId path, TimeMs now) {
 
 Result<size_t> LocalService::PurgeExpired() {
   constexpr size_t kBatch = 100;
+  // Secrets must not wait for a key whose turn fails.
+  if (const auto done = kms_.RunDue(); !done) LogFailure(std::unexpected(done.error()));
+  LogFailure(kms_.SaveUses());
   TimeMs now = clock_.NowMs();
   // Those that failed stay due, and must not fill the batch for ever.
   TRY_ASSIGN(std::vector<PathId> due, parts_.store->DueDeletions(now, kBatch + failed_purges_));
@@ -357,16 +259,7 @@ Result<size_t> LocalService::PurgeExpired() {
 }
 
 void LocalService::Upkeep() {
-  constexpr TimeMs kPositionIntervalMs = 60'000;
-  LogFailure(MovePendingEvents());
-  LogFailure(parts_.trail->Sync());
-  // A commit costs a sync and the decoded metadata that is remembered, so not each time.
-  TimeMs now = clock_.NowMs();
-  TimeMs stored_at = position_stored_at_;
-  if (now < stored_at || now - stored_at >= kPositionIntervalMs) {
-    position_stored_at_ = now;
-    LogFailure(StoreAuditPosition());
-  }
+  door_.Upkeep();
   parts_.env->Trim();
 }
 

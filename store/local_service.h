@@ -1,40 +1,42 @@
 #pragma once
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "crypto/base/mutex.h"
-#include "crypto/base/unique_fd.h"
 #include "crypto/keyring.h"
+#include "crypto/root_key.h"
 #include "store/audit_trail.h"
+#include "store/audited_store.h"
 #include "store/authorizer.h"
 #include "store/lmdb_env.h"
+#include "store/local_kms.h"
 #include "store/secret_service.h"
 #include "store/secret_store.h"
 
 namespace secretfs::store {
 
-// The SecretService over a store on this host. Split over three files: local_service.cc (life,
+// The SecretService over a store on this host. Split over four files: local_service.cc (life,
 // upkeep, the common steps of every call), secret_operations.cc (the AWS operations),
-// file_operations.cc (the filesystem's side).
+// secret_keys.cc (what secrets do with KMS keys), file_operations.cc (the filesystem's side).
 class LocalService final : public SecretService {
  public:
   struct Parts {
     std::unique_ptr<Env> env;
     StoreHeader header;
     std::unique_ptr<SecretStore> store;
-    crypto::Keyring keyring;
-    crypto::KeyId default_key;
     std::unique_ptr<AuditTrail> trail;
     std::unique_ptr<Authorizer> authorizer;
   };
-  LocalService(Parts parts, Clock& clock, crypto::RandomSource& random);
+  // `root_key` must outlive this.
+  LocalService(Parts parts, crypto::RootKey& root_key, Clock& clock, crypto::RandomSource& random);
   ~LocalService() override;
 
   const StoreHeader& header() const override { return parts_.header; }
+  KmsService& kms() override { return kms_; }
 
   Result<WrittenVersion> CreateSecret(const Caller& caller, CreateRequest request) override;
   Result<WrittenVersion> PutSecretValue(const Caller& caller, PutRequest request) override;
@@ -74,61 +76,58 @@ class LocalService final : public SecretService {
   Result<std::vector<KeyFile>> ListKeys(SelectorId number) override;
 
   Result<std::vector<Change>> ChangesSince(uint64_t sequence, size_t limit) override;
-  int change_fd() const override { return change_.get(); }
+  int change_fd() const override { return door_.change_fd(); }
   Result<size_t> PurgeExpired() override;
   void Upkeep() override;
   Health GetHealth() override;
   Result<AuditReport> ReadAudit(const Caller& caller, const AuditTrail::Visitor& visit,
                                 const std::string& request_id) override;
 
-  // Brings the trail up to the store; once, before any call. Errors: kCorrupt if the store is older
-  // than its trail.
+  // Once, before any call. Errors: kCorrupt if the store is older than its trail, or if the default
+  // KMS key is missing or cannot be unwrapped.
   Status Start();
 
  private:
   // --- the common steps of a call (local_service.cc)
   AuditEvent NewEvent(const Caller& caller, Action action, std::string_view secret_id,
-                      const std::string& request_id) const;
-  // Records that the call failed, and returns the error to answer with: `error`, or that of the
-  // trail.
-  std::unexpected<Error> Refuse(AuditEvent& event, Error error);
-  Status RecordSuccess(const AuditEvent& event) { return Record(ViewOf(event)); }
-  // Appends the event of a read or a denial, after those of all mutations that it may have seen.
-  Status Record(const AuditEventView& event);
-  // The trail has the events of all committed mutations when these succeed. The second costs two
-  // loads if nothing was committed since the last time.
-  Status MovePendingEvents() EXCLUDES(move_mutex_);
-  Status MovePendingEventsIfAny();
-  // Allows `event.action` on `resource`, and `kms_action` on the key of the secret, or says why
-  // not.
-  Status Decide(const Principal& principal, Action action, std::string_view resource,
-                std::optional<Action> kms_action) const;
-  Status DecideOn(const Principal& principal, Action action, const Secret& secret) const;
+                      const std::string& request_id) const {
+    return door_.NewEvent(caller, action, secret_id, request_id);
+  }
+  std::unexpected<Error> Refuse(AuditEvent& event, Error error) {
+    return door_.Refuse(event, std::move(error));
+  }
+  Status RecordSuccess(const AuditEvent& event) { return door_.RecordSuccess(event); }
+  Status Record(const AuditEventView& event) { return door_.Record(event); }
+  Status MovePendingEventsIfAny() { return door_.MovePendingEventsIfAny(); }
+  Status Decide(const Principal& principal, Action action, std::string_view resource) const {
+    return door_.Decide(principal, action, resource);
+  }
+  // The same for the secret's KMS key.
+  Status DecideKms(const Principal& principal, Action action, const crypto::KeyId& key) const;
+  // `action` on the secret, and what it does with the key of one of its versions.
+  Status DecideOn(const Principal& principal, Action action, const Secret& secret,
+                  const crypto::KeyId& key) const;
 
   AuditEventView FileEvent(const Caller& caller, const Secret& secret, Action action) const;
-  // Decides on `event.action` and records the outcome.
-  Status RecordDecision(const Caller& caller, const Secret& secret, AuditEventView event);
+  // Records the outcome of a decision.
+  Status RecordDecision(Status decided, AuditEventView event);
 
   // Finds the secret that `secret_id` names and decides on `event.action`; fills
   // `event.resource_arn`. A secret that does not exist is decided on by the name that was asked
   // for, so that a denied caller learns nothing.
-  Result<SecretPtr> Find(const Caller& caller, const std::string& secret_id,
-                         std::optional<Action> kms_action, AuditEvent& event);
+  Result<SecretPtr> Find(const Caller& caller, const std::string& secret_id, AuditEvent& event);
   // Find(), and the secret is not marked for deletion.
-  Result<SecretPtr> FindLive(const Caller& caller, const std::string& secret_id,
-                             std::optional<Action> kms_action, AuditEvent& event);
+  Result<SecretPtr> FindLive(const Caller& caller, const std::string& secret_id, AuditEvent& event);
   // The secret at `reference`'s name if its suffix fits; null if there is none.
   Result<SecretPtr> Resolve(const SecretReference& reference) const;
 
   // Commits `mutation` together with `event`, then hands the event to the trail.
-  Status CommitWithEvent(SecretStore::Mutation& mutation, const AuditEvent& event);
+  Status CommitWithEvent(SecretStore::Mutation& mutation, const AuditEvent& event) {
+    return door_.CommitWithEvent(mutation, event);
+  }
 
   // Destroys the secret if its recovery window has passed at `now`, and says whether it had.
   Result<bool> Purge(PathId path, TimeMs now);
-
-  // Tells the store what of the trail is on the disk, if that is more than it knows: events that
-  // are missing later are then missed.
-  Status StoreAuditPosition();
 
   // Loads the secret again inside `mutation` and checks that it is still the one that was decided
   // on.
@@ -142,20 +141,50 @@ class LocalService final : public SecretService {
     Version version;
   };
   SealedValue MakeVersion(const NewValue& value, const std::string& version_id) const;
+  // Under `key`. Errors: kCannotEncrypt.
   Result<SealedValue> Seal(const NewValue& value, const std::string& arn,
-                           const std::string& version_id);
-  Result<crypto::SecretBuffer> Unseal(const Secret& secret, const Version& version) const;
+                           const std::string& version_id, const crypto::KeyId& key);
+  // Errors: kKeyUnavailable.
+  Result<crypto::SecretBuffer> Unseal(const Secret& secret, const Version& version);
+  // The key that `kms_key_id` names now, if the caller may encrypt under it (and decrypt, where it
+  // is named anew). Errors: kInvalidArgument, kPermissionDenied, kCannotEncrypt.
+  enum class KeyCheck : uint8_t { kForWriting, kNamedAnew };
+  Result<crypto::KeyId> FindKey(const Caller& caller, const std::string& kms_key_id,
+                                KeyCheck check);
+
+  // --- a secret's move to another KMS key (secret_keys.cc)
+  struct KeyMove {
+    std::string kms_key_id;
+    crypto::KeyId key{};
+    std::map<SelectorId, Bytes> envelopes;  // Of the versions that AWS's labels are on.
+  };
+  // Errors: as FindKey(); kKeyUnavailable if a value cannot be decrypted.
+  Result<KeyMove> PrepareMove(const Caller& caller, const Secret& seen,
+                              const std::string& kms_key_id);
+  // Errors: kConflict if labels have moved since, so that it must be prepared again.
+  static Status ApplyMove(SecretStore::Mutation& mutation, const KeyMove& move, Secret& secret);
+  Result<WrittenVersion> MoveAlone(const Secret& seen, const KeyMove& move,
+                                   const std::optional<std::string>& description,
+                                   AuditEvent& event);
+  Result<WrittenVersion> UpdateWithKey(const Caller& caller, SecretPtr seen,
+                                       const UpdateRequest& request, AuditEvent& event);
   // Whether the version holds exactly `value`: the test of an idempotent replay.
-  Result<bool> Holds(const Secret& secret, const Version& version, const NewValue& value) const;
+  Result<bool> Holds(const Secret& secret, const Version& version, const NewValue& value);
   Result<WrittenVersion> Replay(const Secret& secret, const Version& version, const NewValue& value,
                                 AuditEvent& event);
-  Result<WrittenVersion> WriteVersion(const Secret& seen, const std::string& version_id,
-                                      const NewValue& value, const std::vector<std::string>& stages,
-                                      const std::optional<std::string>& if_version,
-                                      const std::optional<std::string>& description,
+  struct VersionWrite {
+    const std::string& version_id;
+    const NewValue& value;
+    crypto::KeyId key{};
+    const std::vector<std::string>& stages;
+    const std::optional<std::string>& if_version;
+    const std::optional<std::string>& description;
+    const KeyMove* move = nullptr;
+  };
+  Result<WrittenVersion> WriteVersion(const Secret& seen, const VersionWrite& write,
                                       AuditEvent& event);
   Result<WrittenVersion> InsertSecret(const SecretName& name, CreateRequest& request,
-                                      AuditEvent& event);
+                                      const crypto::KeyId& key, AuditEvent& event);
   Status ChangeTags(const Caller& caller, const TagRequest& request, Action action);
   // Changes a secret's record alone: `change` edits it and says whether anything changed.
   template <typename Edited>
@@ -169,17 +198,10 @@ class LocalService final : public SecretService {
   Parts parts_;
   Clock& clock_;
   crypto::RandomSource& random_;
-  const std::string kms_key_arn_;
-  const UniqueFd change_;  // An event descriptor.
+  AuditedStore door_;
+  LocalKms kms_;
+  std::string default_key_arn_;
   bool started_ = false;
-
-  // An event that stayed behind must not be overtaken: the outbox forgets what lies below the
-  // trail's number. Before the trail's own mutexes.
-  Mutex move_mutex_;
-  // The trail has the events of all mutations up to this transaction.
-  std::atomic<uint64_t> moved_txn_ = 0;
-  std::atomic<uint64_t> stored_sequence_ = 0;  // Of the position that the store knows.
-  std::atomic<TimeMs> position_stored_at_;
   std::atomic<size_t> failed_purges_ = 0;  // In the last PurgeExpired().
 };
 

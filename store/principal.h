@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -25,6 +26,7 @@ struct Caller {
   uint32_t pid = 0;
 };
 
+// Audit events store the numbers: never renumber.
 enum class Action : uint8_t {
   kCreateSecret = 1,
   kPutSecretValue,
@@ -43,7 +45,62 @@ enum class Action : uint8_t {
   kKmsGenerateDataKey,
   kReadAuditTrail,
   kRecordAuditGap,  // The trail's own: events are missing before this one. Never asked for.
+
+  // AWS KMS.
+  kKmsCreateKey = 64,
+  kKmsDescribeKey,
+  kKmsListKeys,
+  kKmsEnableKey,
+  kKmsDisableKey,
+  kKmsUpdateKeyDescription,
+  kKmsScheduleKeyDeletion,
+  kKmsCancelKeyDeletion,
+  kKmsGetKeyLastUsage,
+  kKmsTagResource,
+  kKmsUntagResource,
+  kKmsListResourceTags,
+  kKmsGetKeyPolicy,
+  kKmsPutKeyPolicy,
+  kKmsListKeyPolicies,
+  kKmsCreateAlias,
+  kKmsUpdateAlias,
+  kKmsDeleteAlias,
+  kKmsListAliases,
+  kKmsEncrypt,
+  kKmsReEncryptFrom,
+  kKmsReEncryptTo,
+  kKmsGenerateDataKeyWithoutPlaintext,
+  kKmsGenerateDataKeyPair,
+  kKmsGenerateDataKeyPairWithoutPlaintext,
+  kKmsGenerateRandom,
+  kKmsSign,
+  kKmsVerify,
+  kKmsGenerateMac,
+  kKmsVerifyMac,
+  kKmsDeriveSharedSecret,
+  kKmsGetPublicKey,
+  kKmsEnableKeyRotation,
+  kKmsDisableKeyRotation,
+  kKmsGetKeyRotationStatus,
+  kKmsRotateKeyOnDemand,
+  kKmsListKeyRotations,
+  kKmsGetParametersForImport,
+  kKmsImportKeyMaterial,
+  kKmsDeleteImportedKeyMaterial,
+  kKmsCreateGrant,
+  kKmsListGrants,
+  kKmsListRetirableGrants,
+  kKmsRetireGrant,
+  kKmsRevokeGrant,
+  kKmsReEncrypt,  // What is recorded of kKmsReEncryptFrom and kKmsReEncryptTo together.
+  // Service events: what upkeep does by itself. Never asked for.
+  kKmsRotateKey,
+  kKmsDestroyKey,
+  kKmsExpireKeyMaterial,
+  kKmsRewrapKeys,  // Local: the root key was changed.
 };
+// The action with this number in a record.
+std::optional<Action> ActionFromNumber(uint8_t number);
 // "GetSecretValue", as CloudTrail's eventName has it.
 std::string_view ActionName(Action action);
 // "secretsmanager.amazonaws.com"

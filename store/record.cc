@@ -11,6 +11,9 @@ std::unexpected<Error> Damaged(const char* what) {
   return Fail(Code::kCorrupt, std::string("a ") + what + " record cannot be decoded");
 }
 
+// A secret whose versions may be under different KMS keys.
+constexpr uint8_t kSecretVersion2 = 2;
+
 // Starts a reader behind the record version; an unknown version makes it fail.
 ByteReader OpenReader(ByteSpan bytes) {
   ByteReader reader(bytes);
@@ -48,8 +51,12 @@ Version ReadVersion(ByteReader& in, bool& valid) {
 }  // namespace
 
 Bytes EncodeSecret(const Secret& secret) {
+  const bool under_one_key = std::ranges::all_of(
+      secret.versions, [&](const Version& v) { return v.kms_key == secret.kms_key; });
+  const bool plain = secret.kms_key_id.empty() && under_one_key;
   ByteWriter out;
-  out.U8(kRecordVersion).U64(secret.path).Sized(secret.name).Sized(secret.arn_suffix);
+  out.U8(plain ? kRecordVersion : kSecretVersion2);
+  out.U64(secret.path).Sized(secret.name).Sized(secret.arn_suffix);
   out.Sized(secret.description).U64(static_cast<uint64_t>(secret.created_at));
   out.U64(static_cast<uint64_t>(secret.changed_at));
   out.U8(secret.deletion_at.has_value());
@@ -64,13 +71,17 @@ Bytes EncodeSecret(const Secret& secret) {
     out.Sized(label.name).U64(label.version).U64(label.selector);
     out.U64(static_cast<uint64_t>(label.moved_at));
   }
+  if (plain) return out.Take();
+  out.Sized(secret.kms_key_id);
+  for (const Version& version : secret.versions) out.Raw(version.kms_key);
   return out.Take();
 }
 
 Result<Secret> DecodeSecret(ByteSpan bytes) {
-  ByteReader in = OpenReader(bytes);
+  ByteReader in(bytes);
+  const uint8_t record_version = in.U8();
   Secret secret;
-  bool valid = true;
+  bool valid = record_version == kRecordVersion || record_version == kSecretVersion2;
   secret.path = in.U64();
   secret.name = in.SizedText();
   secret.arn_suffix = in.SizedText();
@@ -98,6 +109,11 @@ Result<Secret> DecodeSecret(ByteSpan bytes) {
     valid = valid && secret.FindVersionByNumber(label.version) != nullptr;
     secret.labels.push_back(std::move(label));
   }
+  if (record_version == kSecretVersion2) secret.kms_key_id = in.SizedText();
+  for (Version& version : secret.versions) {
+    version.kms_key =
+        record_version == kSecretVersion2 ? ReadArray<sizeof(crypto::KeyId)>(in) : secret.kms_key;
+  }
   if (!in.Complete() || !valid) return Damaged("secret");
   return secret;
 }
@@ -124,35 +140,6 @@ Result<VersionRecord> DecodeVersionRecord(ByteSpan bytes) {
     record.keys.push_back(entry);
   }
   if (!in.Complete()) return Damaged("version");
-  return record;
-}
-
-Bytes EncodeKeyRecord(const crypto::KeyRecord& record) {
-  ByteWriter out;
-  out.U8(kRecordVersion).Raw(record.id).Sized(record.alias);
-  out.U64(static_cast<uint64_t>(record.created_at));
-  out.U32(static_cast<uint32_t>(record.materials.size()));
-  for (const crypto::WrappedMaterial& material : record.materials) {
-    out.Raw(material.id).U64(static_cast<uint64_t>(material.created_at)).Sized(material.wrapped);
-  }
-  return out.Take();
-}
-
-Result<crypto::KeyRecord> DecodeKeyRecord(ByteSpan bytes) {
-  ByteReader in = OpenReader(bytes);
-  crypto::KeyRecord record;
-  record.id = ReadArray<sizeof(crypto::KeyId)>(in);
-  record.alias = in.SizedText();
-  record.created_at = static_cast<TimeMs>(in.U64());
-  for (uint32_t n = in.U32(); n > 0 && !in.failed(); --n) {
-    crypto::WrappedMaterial material;
-    material.id = ReadArray<sizeof(crypto::MaterialId)>(in);
-    material.created_at = static_cast<TimeMs>(in.U64());
-    ByteSpan wrapped = in.Sized();
-    material.wrapped.assign(wrapped.begin(), wrapped.end());
-    record.materials.push_back(std::move(material));
-  }
-  if (!in.Complete() || record.materials.empty()) return Damaged("KMS key");
   return record;
 }
 
@@ -225,7 +212,7 @@ Result<Change> DecodeChange(ByteSpan bytes) {
   change.path = in.U64();
   uint8_t kind = in.U8();
   change.at = static_cast<TimeMs>(in.U64());
-  if (!in.Complete() || kind < 1 || kind > 4) return Damaged("change");
+  if (!in.Complete() || kind < 1 || kind > 5) return Damaged("change");
   change.kind = static_cast<ChangeKind>(kind);
   return change;
 }

@@ -2,10 +2,8 @@
 
 #include <vector>
 
-#include "crypto/aead.h"
 #include "crypto/base/bytes.h"
 #include "crypto/base/result.h"
-#include "crypto/keyring.h"
 #include "store/ids.h"
 #include "store/secret.h"
 
@@ -14,6 +12,7 @@ namespace secretfs::store {
 // The records of the store as bytes (store/FORMAT.md). Each starts with a U8 record version.
 // Decoders accept exactly what the encoders give: anything else is kCorrupt.
 
+// Version 1 if that can say it all: no KMS key was named, and all versions are under one.
 Bytes EncodeSecret(const Secret& secret);
 Result<Secret> DecodeSecret(ByteSpan bytes);
 
@@ -32,9 +31,6 @@ struct VersionRecord {
 };
 Bytes EncodeVersionRecord(const VersionRecord& record);
 Result<VersionRecord> DecodeVersionRecord(ByteSpan bytes);
-
-Bytes EncodeKeyRecord(const crypto::KeyRecord& record);
-Result<crypto::KeyRecord> DecodeKeyRecord(ByteSpan bytes);
 
 // A directory entry or path: a component of a name under its parent.
 struct PathRecord {
@@ -68,7 +64,13 @@ struct Counters {
 Bytes EncodeCounters(const Counters& counters);
 Result<Counters> DecodeCounters(ByteSpan bytes);
 
-enum class ChangeKind : uint8_t { kCreated = 1, kLabelsMoved = 2, kMetadata = 3, kRemoved = 4 };
+enum class ChangeKind : uint8_t {
+  kCreated = 1,
+  kLabelsMoved = 2,
+  kMetadata = 3,
+  kRemoved = 4,
+  kKeyState = 5,  // All its values became readable, or stopped being so.
+};
 struct Change {
   uint64_t sequence = 0;
   PathId path = 0;

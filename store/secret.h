@@ -36,7 +36,9 @@ struct Version {
   TimeMs created_at = 0;
   ValueKind kind = ValueKind::kString;
   uint32_t size_bytes = 0;
-  bool has_keys = false;  // The value is a JSON object: `_keys/` exists.
+  bool has_keys = false;           // The value is a JSON object: `_keys/` exists.
+  crypto::KeyId kms_key{};         // Encrypts its data key.
+  bool under_default_key = false;  // Not stored: `kms_key` is alias/aws/secretsmanager.
 };
 
 struct Label {
@@ -70,8 +72,9 @@ struct Secret {
   TimeMs created_at = 0;
   TimeMs changed_at = 0;
   std::optional<TimeMs>
-      deletion_at;  // Scheduled time of destruction; the secret is marked for deletion.
-  crypto::KeyId kms_key{};
+      deletion_at;          // Scheduled time of destruction; the secret is marked for deletion.
+  std::string kms_key_id;   // As given, and resolved anew by each write. Empty: the default key.
+  crypto::KeyId kms_key{};  // What it was when last resolved.
   std::vector<Version> versions;  // Oldest first.
   std::vector<Label> labels;      // By name.
 

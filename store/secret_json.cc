@@ -6,6 +6,7 @@
 
 #include "crypto/kdf.h"
 #include "crypto/keyring.h"
+#include "store/kms_key.h"
 
 namespace secretfs::store {
 namespace {
@@ -40,6 +41,7 @@ Json Metadata(const Secret& secret, const Realm& realm, const char* versions_mem
   out["ARN"] = SecretArn(realm, secret.name, secret.arn_suffix);
   out["Name"] = secret.name;
   if (!secret.description.empty()) out["Description"] = secret.description;
+  if (!secret.kms_key_id.empty()) out["KmsKeyId"] = secret.kms_key_id;
   out["LastChangedDate"] = Seconds(secret.changed_at);
   if (secret.deletion_at) out["DeletedDate"] = Seconds(*secret.deletion_at);
   if (secret.ever_tagged) out["Tags"] = Tags(secret);
@@ -64,7 +66,7 @@ Json UserIdentity(const AuditEvent& event, const Realm& realm) {
   Json identity;
   if (event.door == Door::kInternal) {
     identity["type"] = "AWSService";
-    identity["invokedBy"] = "secretsmanager.amazonaws.com";
+    identity["invokedBy"] = ActionSource(event.action);
     return identity;
   }
   bool is_root = event.principal_arn.ends_with(":root");
@@ -98,7 +100,8 @@ std::string ListVersionsJson(const Secret& secret, const Realm& realm, bool incl
     entry["VersionId"] = version.id;
     if (!stages.empty()) entry["VersionStages"] = stages;
     entry["CreatedDate"] = Seconds(version.created_at);
-    entry["KmsKeyIds"] = {"DefaultEncryptionKey"};
+    entry["KmsKeyIds"] = {version.under_default_key ? "DefaultEncryptionKey"
+                                                    : KeyArn(realm, version.kms_key)};
     versions.push_back(std::move(entry));
   }
   out["Versions"] = std::move(versions);
@@ -122,19 +125,27 @@ std::string AuditEventJson(const AuditEvent& event, uint64_t sequence, const Rea
     out["errorMessage"] = event.error_message;
   }
   Json parameters = Json::object();
-  if (!event.secret_id.empty()) parameters["secretId"] = event.secret_id;
+  const bool of_kms = ActionSource(event.action) == "kms.amazonaws.com";
+  if (!event.secret_id.empty()) parameters[of_kms ? "keyId" : "secretId"] = event.secret_id;
   if (!event.version_id.empty()) parameters["versionId"] = event.version_id;
   if (!event.version_stage.empty()) parameters["versionStage"] = event.version_stage;
   out["requestParameters"] = parameters.empty() ? Json(nullptr) : std::move(parameters);
   out["responseElements"] = nullptr;
   Json local;
-  if (!event.resource_arn.empty()) local["SecretId"] = event.resource_arn;
+  if (!event.resource_arn.empty() && !of_kms) local["SecretId"] = event.resource_arn;
   local["uid"] = event.uid;
   local["gid"] = event.gid;
   local["pid"] = event.pid;
   local["door"] = DoorName(event.door);
   local["sequence"] = sequence;
   out["additionalEventData"] = std::move(local);
+  if (of_kms && !event.resource_arn.empty()) {
+    Json resource;
+    resource["accountId"] = realm.account;
+    resource["type"] = "AWS::KMS::Key";
+    resource["ARN"] = event.resource_arn;
+    out["resources"] = std::vector<Json>{resource};
+  }
   if (!event.request_id.empty()) out["requestID"] = event.request_id;
   out["eventID"] = EventId(event, sequence);
   out["readOnly"] = IsReadOnly(event.action);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <set>
 
 #include "store/secret_store.h"
 #include "store/table_key.h"
@@ -92,6 +93,7 @@ Status SecretStore::Mutation::PutSecret(Secret& secret) {
               {}));
     }
   }
+  TRY(IndexKeys(before ? &*before : nullptr, &secret));
   const Bytes generation = ByteWriter().U64(txn_->reader().txn_id()).Take();
   TRY(Put(Table::kGenerations, TableKey(secret.path), generation));
   return Put(Table::kSecrets, TableKey(secret.path),
@@ -122,6 +124,7 @@ Status SecretStore::Mutation::RemoveVersion(SelectorId number) {
 Status SecretStore::Mutation::RemoveSecret(const Secret& secret) {
   for (const Version& version : secret.versions) TRY(RemoveVersion(version.number));
   TRY(ForgetLabels(secret.path));
+  TRY(IndexKeys(&secret, nullptr));
   if (secret.deletion_at) {
     TRY(txn_->Delete(Table::kDeletions,
                      TableKey(static_cast<uint64_t>(*secret.deletion_at), secret.path)));
@@ -172,7 +175,7 @@ Status SecretStore::Mutation::PruneEmptyPaths(PathId path) {
 }
 
 Result<KeySlot> SecretStore::Mutation::InternKey(const std::string& key) {
-  Bytes table_key = store_.KeySlotKey(key);
+  Bytes table_key = store_.TextHash(Table::kKeySlots, key);
   TRY_ASSIGN(std::optional<Bytes> bytes,
              store_.GetRecord(txn_->reader(), Table::kKeySlots, table_key));
   if (bytes) {
@@ -206,12 +209,39 @@ Result<SelectorId> SecretStore::Mutation::InternLabel(PathId path, const std::st
   return name.id;
 }
 
-Status SecretStore::Mutation::PutHeader(ByteSpan header) {
-  return txn_->Put(Table::kMeta, HeaderKey(), header);
+Status SecretStore::Mutation::PutHeader(const StoreHeader& header) {
+  return txn_->Put(Table::kMeta, HeaderKey(),
+                   EncodeStoreHeader(header, store_.keys_.header.Reveal()));
 }
 
-Status SecretStore::Mutation::PutKmsKey(const crypto::KeyRecord& key) {
-  return Put(Table::kKmsKeys, key.id, EncodeKeyRecord(key));
+Status SecretStore::Mutation::CreateTables() {
+  return txn_->CreateTables();
+}
+
+Status SecretStore::Mutation::PutEnvelope(SelectorId number, ByteSpan envelope) {
+  return txn_->Put(Table::kValues, TableKey(number), envelope);
+}
+
+Status SecretStore::Mutation::IndexKeys(const Secret* before, const Secret* after) {
+  const auto keys_of = [this](const Secret* secret) {
+    std::set<crypto::KeyId> keys;
+    if (secret == nullptr) return keys;
+    keys.insert(secret->kms_key);
+    for (const Version& version : secret->versions) keys.insert(version.kms_key);
+    keys.erase(store_.default_key_);
+    return keys;
+  };
+  const std::set<crypto::KeyId> old_keys = keys_of(before);
+  const std::set<crypto::KeyId> new_keys = keys_of(after);
+  for (const crypto::KeyId& key : old_keys) {
+    if (!new_keys.contains(key)) {
+      TRY(txn_->Delete(Table::kKmsIndex, SecretUnderKey(key, before->path)));
+    }
+  }
+  for (const crypto::KeyId& key : new_keys) {
+    if (!old_keys.contains(key)) TRY(Put(Table::kKmsIndex, SecretUnderKey(key, after->path), {}));
+  }
+  return {};
 }
 
 Status SecretStore::Mutation::AppendChange(PathId path, ChangeKind kind, TimeMs at) {

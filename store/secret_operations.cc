@@ -50,10 +50,6 @@ Error ScheduledForDeletion() {
           "deletion."};
 }
 
-crypto::EncryptionContext ContextOf(const std::string& arn, const std::string& version_id) {
-  return {{"SecretARN", arn}, {"SecretVersionId", version_id}};
-}
-
 }  // namespace
 
 // --- values
@@ -79,37 +75,8 @@ LocalService::SealedValue LocalService::MakeVersion(const NewValue& value,
   return sealed;
 }
 
-// Encryption happens before the write transaction, so none is held across the KMS key's provider.
-Result<LocalService::SealedValue> LocalService::Seal(const NewValue& value, const std::string& arn,
-                                                     const std::string& version_id) {
-  SealedValue sealed = MakeVersion(value, version_id);
-  sealed.number = parts_.store->ReserveSelector();
-  sealed.version.number = sealed.number;
-  TRY_ASSIGN(sealed.envelope,
-             crypto::SealEnvelope(parts_.keyring, parts_.default_key, ContextOf(arn, version_id),
-                                  SecretStore::EnvelopePlace(sealed.number), value.bytes, random_));
-  return sealed;
-}
-
-Result<crypto::SecretBuffer> LocalService::Unseal(const Secret& secret,
-                                                  const Version& version) const {
-  // Ciphertext, so it may stay. A copy, since whoever writes to the store's file could change it
-  // between two looks of the decryption. Fresh memory for each would cost a read of 64 KiB 3 %.
-  thread_local Bytes envelope;
-  TRY_ASSIGN(const bool found, parts_.store->LoadEnvelope(version.number, envelope));
-  if (!found) {
-    return Fail(Code::kStale, "version " + version.id + " of " + secret.name + " is gone");
-  }
-  auto value = crypto::OpenEnvelope(parts_.keyring, ContextOf(secret.arn, version.id),
-                                    SecretStore::EnvelopePlace(version.number), envelope);
-  if (value && value->size() == version.size_bytes) return value;
-  if (!value && value.error().code != Code::kCorrupt) return value;
-  return Fail(Code::kCorrupt, "version " + version.id + " of " + secret.name +
-                                  " was altered or is damaged; restore the store from a backup");
-}
-
 Result<bool> LocalService::Holds(const Secret& secret, const Version& version,
-                                 const NewValue& value) const {
+                                 const NewValue& value) {
   if (version.kind != value.kind) return false;
   TRY_ASSIGN(crypto::SecretBuffer stored, Unseal(secret, version));
   return stored.Equals(value.bytes);
@@ -129,13 +96,10 @@ Result<WrittenVersion> LocalService::Replay(const Secret& secret, const Version&
   return WrittenVersion{IdentityOf(secret), version.id, secret.LabelsOf(version.number)};
 }
 
-Result<WrittenVersion> LocalService::WriteVersion(const Secret& seen, const std::string& version_id,
-                                                  const NewValue& value,
-                                                  const std::vector<std::string>& stages,
-                                                  const std::optional<std::string>& if_version,
-                                                  const std::optional<std::string>& description,
+Result<WrittenVersion> LocalService::WriteVersion(const Secret& seen, const VersionWrite& write,
                                                   AuditEvent& event) {
-  TRY_ASSIGN(SealedValue sealed, Seal(value, seen.arn, version_id));
+  const std::string& version_id = write.version_id;
+  TRY_ASSIGN(SealedValue sealed, Seal(write.value, seen.arn, version_id, write.key));
   TRY_ASSIGN(std::unique_ptr<SecretStore::Mutation> mutation, parts_.store->Begin());
   TRY_ASSIGN(Secret secret, Reload(*mutation, seen));
   if (secret.deletion_at) {
@@ -146,22 +110,24 @@ Result<WrittenVersion> LocalService::WriteVersion(const Secret& seen, const std:
   if (const Version* same_id = secret.FindVersionById(version_id)) {
     // Another request with this token was faster: answer as if it had come first.
     mutation.reset();
-    return Replay(secret, *same_id, value, event);
+    return Replay(secret, *same_id, write.value, event);
   }
-  if (if_version) {
+  if (write.if_version) {
     const Version* current = secret.FindVersionByLabel(kCurrent);
     std::string current_id = current == nullptr ? "" : current->id;
-    if (current_id != *if_version) {
+    if (current_id != *write.if_version) {
       return Fail(Code::kConflict, "The secret " + secret.name + " is at version " +
                                        (current_id.empty() ? "none" : current_id) + ", not at " +
-                                       (if_version->empty() ? "none" : *if_version) +
+                                       (write.if_version->empty() ? "none" : *write.if_version) +
                                        "; read it again and retry.");
     }
   }
   TimeMs now = clock_.NowMs();
+  if (write.move != nullptr) TRY(ApplyMove(*mutation, *write.move, secret));
+  secret.kms_key = write.key;
   TRY_ASSIGN(std::vector<SelectorId> dropped,
-             secret.AddVersion(std::move(sealed.version), stages, now));
-  if (description) secret.description = *description;
+             secret.AddVersion(std::move(sealed.version), write.stages, now));
+  if (write.description) secret.description = *write.description;
   for (SelectorId number : dropped) TRY(mutation->RemoveVersion(number));
   TRY(mutation->PutVersion(sealed.number, secret.path, sealed.keys, sealed.envelope));
   TRY(mutation->PutSecret(secret));
@@ -187,7 +153,7 @@ std::string LocalService::NewArnSuffix() {
 }
 
 Result<WrittenVersion> LocalService::InsertSecret(const SecretName& name, CreateRequest& request,
-                                                  AuditEvent& event) {
+                                                  const crypto::KeyId& key, AuditEvent& event) {
   Secret secret;
   secret.name = name.text();
   secret.arn_suffix = NewArnSuffix();
@@ -195,12 +161,13 @@ Result<WrittenVersion> LocalService::InsertSecret(const SecretName& name, Create
   secret.ever_tagged = !request.tags.empty();
   secret.tags = request.tags;
   secret.created_at = secret.changed_at = clock_.NowMs();
-  secret.kms_key = parts_.default_key;
+  secret.kms_key_id = request.kms_key_id;
+  secret.kms_key = key;
   secret.arn = SecretArn(realm(), secret.name, secret.arn_suffix);
   event.resource_arn = secret.arn;
   SealedValue sealed;
   if (request.value) {
-    TRY_ASSIGN(sealed, Seal(*request.value, secret.arn, request.client_request_token));
+    TRY_ASSIGN(sealed, Seal(*request.value, secret.arn, request.client_request_token, key));
     event.version_id = request.client_request_token;
   }
   TRY_ASSIGN(std::unique_ptr<SecretStore::Mutation> mutation, parts_.store->Begin());
@@ -228,16 +195,22 @@ Result<WrittenVersion> LocalService::InsertSecret(const SecretName& name, Create
 Result<WrittenVersion> LocalService::CreateSecret(const Caller& caller, CreateRequest request) {
   AuditEvent event = NewEvent(caller, Action::kCreateSecret, request.name, request.request_id);
   auto create = [&]() -> Result<WrittenVersion> {
-    std::optional<Action> kms;
-    if (request.value) kms = Action::kKmsGenerateDataKey;
-    TRY(Decide(caller.principal, event.action, request.name, kms));
+    TRY(Decide(caller.principal, event.action, request.name));
     TRY_ASSIGN(SecretName name, SecretName::Parse(request.name));
     TRY(ValidateToken(request.client_request_token));
     TRY(ValidateDescription(request.description));
     TRY(ValidateTags(request.tags));
     if (request.value) TRY(ValidateValue(*request.value));
     TRY_ASSIGN(SecretPtr existing, Resolve({name, std::nullopt}));
-    if (existing == nullptr) return InsertSecret(name, request, event);
+    if (existing == nullptr) {
+      const bool named = !request.kms_key_id.empty();
+      crypto::KeyId key = kms_.default_key();
+      if (named || request.value) {
+        TRY_ASSIGN(key, FindKey(caller, request.kms_key_id,
+                                named ? KeyCheck::kNamedAnew : KeyCheck::kForWriting));
+      }
+      return InsertSecret(name, request, key, event);
+    }
     event.resource_arn = existing->arn;
     if (existing->deletion_at) return std::unexpected(ScheduledForDeletion());
     const Version* version = existing->FindVersionById(request.client_request_token);
@@ -245,6 +218,7 @@ Result<WrittenVersion> LocalService::CreateSecret(const Caller& caller, CreateRe
       return Fail(Code::kAlreadyExists,
                   "The operation failed because the secret " + name.text() + " already exists.");
     }
+    TRY(DecideKms(caller.principal, Action::kKmsDecrypt, version->kms_key));
     return Replay(*existing, *version, *request.value, event);
   };
   auto created = create();
@@ -256,18 +230,25 @@ Result<WrittenVersion> LocalService::PutSecretValue(const Caller& caller, PutReq
   AuditEvent event =
       NewEvent(caller, Action::kPutSecretValue, request.secret_id, request.request_id);
   auto put = [&]() -> Result<WrittenVersion> {
-    TRY_ASSIGN(SecretPtr secret,
-               FindLive(caller, request.secret_id, Action::kKmsGenerateDataKey, event));
+    TRY_ASSIGN(SecretPtr secret, FindLive(caller, request.secret_id, event));
     TRY(ValidateToken(request.client_request_token));
     TRY(ValidateValue(request.value));
     if (request.version_stages.size() > kLabelsPerSecretMax) {
       return Fail(Code::kValidation, "At most 20 VersionStages can be given.");
     }
     if (const Version* version = secret->FindVersionById(request.client_request_token)) {
+      TRY(DecideKms(caller.principal, Action::kKmsDecrypt, version->kms_key));
       return Replay(*secret, *version, request.value, event);
     }
-    return WriteVersion(*secret, request.client_request_token, request.value,
-                        request.version_stages, request.if_version, std::nullopt, event);
+    TRY_ASSIGN(const crypto::KeyId key, FindKey(caller, secret->kms_key_id, KeyCheck::kForWriting));
+    return WriteVersion(*secret,
+                        {.version_id = request.client_request_token,
+                         .value = request.value,
+                         .key = key,
+                         .stages = request.version_stages,
+                         .if_version = request.if_version,
+                         .description = std::nullopt},
+                        event);
   };
   auto written = put();
   if (!written) return Refuse(event, std::move(written).error());
@@ -277,10 +258,18 @@ Result<WrittenVersion> LocalService::PutSecretValue(const Caller& caller, PutReq
 Result<WrittenVersion> LocalService::UpdateSecret(const Caller& caller, UpdateRequest request) {
   AuditEvent event = NewEvent(caller, Action::kUpdateSecret, request.secret_id, request.request_id);
   auto update = [&]() -> Result<WrittenVersion> {
-    std::optional<Action> kms;
-    if (request.value) kms = Action::kKmsGenerateDataKey;
-    TRY_ASSIGN(SecretPtr secret, FindLive(caller, request.secret_id, kms, event));
+    TRY_ASSIGN(SecretPtr secret, FindLive(caller, request.secret_id, event));
     if (request.description) TRY(ValidateDescription(*request.description));
+    if (request.value) {
+      TRY(ValidateToken(request.client_request_token));
+      TRY(ValidateValue(*request.value));
+      if (const Version* version = secret->FindVersionById(request.client_request_token)) {
+        TRY(DecideKms(caller.principal, Action::kKmsDecrypt, version->kms_key));
+        return Replay(*secret, *version, *request.value, event);
+      }
+    }
+    const bool moves = request.kms_key_id && *request.kms_key_id != secret->kms_key_id;
+    if (moves) return UpdateWithKey(caller, secret, request, event);
     if (!request.value) {
       auto describe = [&](Secret& changed) -> Result<bool> {
         if (!request.description || *request.description == changed.description) return false;
@@ -290,13 +279,15 @@ Result<WrittenVersion> LocalService::UpdateSecret(const Caller& caller, UpdateRe
       TRY_ASSIGN(Secret changed, Edit(*secret, ChangeKind::kMetadata, event, describe));
       return WrittenVersion{IdentityOf(changed), "", {}};
     }
-    TRY(ValidateToken(request.client_request_token));
-    TRY(ValidateValue(*request.value));
-    if (const Version* version = secret->FindVersionById(request.client_request_token)) {
-      return Replay(*secret, *version, *request.value, event);
-    }
-    return WriteVersion(*secret, request.client_request_token, *request.value, {}, std::nullopt,
-                        request.description, event);
+    TRY_ASSIGN(const crypto::KeyId key, FindKey(caller, secret->kms_key_id, KeyCheck::kForWriting));
+    return WriteVersion(*secret,
+                        {.version_id = request.client_request_token,
+                         .value = *request.value,
+                         .key = key,
+                         .stages = {},
+                         .if_version = std::nullopt,
+                         .description = request.description},
+                        event);
   };
   auto written = update();
   if (!written) return Refuse(event, std::move(written).error());
@@ -312,7 +303,7 @@ Result<SecretValue> LocalService::GetSecretValue(const Caller& caller, const std
   event.version_stage = selector.version_stage.value_or("");
   event.version_id = selector.version_id.value_or("");
   auto get = [&]() -> Result<SecretValue> {
-    TRY_ASSIGN(SecretPtr secret, FindLive(caller, secret_id, Action::kKmsDecrypt, event));
+    TRY_ASSIGN(SecretPtr secret, FindLive(caller, secret_id, event));
     if (selector.version_id) TRY(ValidateVersionId(*selector.version_id));
     constexpr std::string_view kCannotFindValue =
         "Secrets Manager can't find the specified secret value for ";
@@ -339,6 +330,7 @@ Result<SecretValue> LocalService::GetSecretValue(const Caller& caller, const std
     SecretValue value{IdentityOf(*secret), version->id,   secret->LabelsOf(version->number),
                       version->created_at, version->kind, {}};
     event.version_id = version->id;
+    TRY(DecideKms(caller.principal, Action::kKmsDecrypt, version->kms_key));
     TRY_ASSIGN(value.bytes, Unseal(*secret, *version));
     TRY(RecordSuccess(event));
     return value;
@@ -351,7 +343,7 @@ Result<SecretValue> LocalService::GetSecretValue(const Caller& caller, const std
 Result<SecretPtr> LocalService::DescribeSecret(const Caller& caller, const std::string& secret_id,
                                                const std::string& request_id) {
   AuditEvent event = NewEvent(caller, Action::kDescribeSecret, secret_id, request_id);
-  auto secret = Find(caller, secret_id, std::nullopt, event);
+  auto secret = Find(caller, secret_id, event);
   if (!secret) return Refuse(event, std::move(secret).error());
   TRY(RecordSuccess(event));
   return secret;
@@ -361,7 +353,7 @@ Result<SecretPtr> LocalService::ListSecretVersionIds(const Caller& caller,
                                                      const std::string& secret_id,
                                                      const std::string& request_id) {
   AuditEvent event = NewEvent(caller, Action::kListSecretVersionIds, secret_id, request_id);
-  auto secret = Find(caller, secret_id, std::nullopt, event);
+  auto secret = Find(caller, secret_id, event);
   if (!secret) return Refuse(event, std::move(secret).error());
   TRY(RecordSuccess(event));
   return secret;
@@ -393,7 +385,7 @@ Result<SecretPage> LocalService::ListSecrets(const Caller& caller, const ListReq
   AuditEvent event =
       NewEvent(caller, Action::kListSecrets, request.name_prefix, request.request_id);
   auto list = [&]() -> Result<SecretPage> {
-    TRY(Decide(caller.principal, event.action, "", std::nullopt));
+    TRY(Decide(caller.principal, event.action, ""));
     if (request.max_results < 1 || request.max_results > kPageSizeMax) {
       return Fail(Code::kValidation, "MaxResults must be 1 to 100.");
     }
@@ -452,7 +444,7 @@ Result<SecretIdentity> LocalService::UpdateSecretVersionStage(const Caller& call
   event.version_stage = request.version_stage;
   event.version_id = request.move_to_version_id.value_or("");
   auto move = [&]() -> Result<SecretIdentity> {
-    TRY_ASSIGN(SecretPtr secret, FindLive(caller, request.secret_id, std::nullopt, event));
+    TRY_ASSIGN(SecretPtr secret, FindLive(caller, request.secret_id, event));
     auto edit = [&](Secret& changed) {
       return changed.MoveLabel(request.version_stage, request.remove_from_version_id,
                                request.move_to_version_id, clock_.NowMs());
@@ -480,7 +472,7 @@ Result<DeletedSecret> LocalService::DeleteSecret(const Caller& caller,
                   "The RecoveryWindowInDays value must be between 7 and 30 days (inclusive).");
     }
     TimeMs now = clock_.NowMs();
-    auto found = Find(caller, request.secret_id, std::nullopt, event);
+    auto found = Find(caller, request.secret_id, event);
     if (!found && found.error().code == Code::kNotFound && request.force) {
       TRY(RecordSuccess(event));
       return DeletedSecret{
@@ -517,7 +509,7 @@ Result<SecretIdentity> LocalService::RestoreSecret(const Caller& caller,
                                                    const std::string& request_id) {
   AuditEvent event = NewEvent(caller, Action::kRestoreSecret, secret_id, request_id);
   auto restore = [&]() -> Result<SecretIdentity> {
-    TRY_ASSIGN(SecretPtr secret, Find(caller, secret_id, std::nullopt, event));
+    TRY_ASSIGN(SecretPtr secret, Find(caller, secret_id, event));
     auto edit = [](Secret& changed) -> Result<bool> {
       if (!changed.deletion_at) return false;
       changed.deletion_at.reset();
@@ -534,7 +526,7 @@ Result<SecretIdentity> LocalService::RestoreSecret(const Caller& caller,
 Status LocalService::ChangeTags(const Caller& caller, const TagRequest& request, Action action) {
   AuditEvent event = NewEvent(caller, action, request.secret_id, request.request_id);
   auto change = [&]() -> Status {
-    TRY_ASSIGN(SecretPtr secret, FindLive(caller, request.secret_id, std::nullopt, event));
+    TRY_ASSIGN(SecretPtr secret, FindLive(caller, request.secret_id, event));
     auto edit = [&](Secret& changed) -> Result<bool> {
       std::map<std::string, std::string> tags = changed.tags;
       for (const auto& [key, value] : request.set) tags[key] = value;

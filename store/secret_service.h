@@ -22,6 +22,7 @@
 
 namespace secretfs::store {
 
+class KmsService;
 class SecretStore;
 using SecretPtr = std::shared_ptr<const Secret>;
 
@@ -42,6 +43,7 @@ struct CreateRequest {
   std::string description;
   std::optional<NewValue> value;
   std::map<std::string, std::string> tags;
+  std::string kms_key_id;  // Id, ARN, alias or alias ARN of a KMS key; empty: the default key.
   std::string request_id;
 };
 struct PutRequest {
@@ -58,6 +60,8 @@ struct UpdateRequest {
   std::string client_request_token;
   std::optional<std::string> description;
   std::optional<NewValue> value;
+  std::optional<std::string> kms_key_id;  // As in CreateRequest. Re-encrypts what the labels of AWS
+                                          // are on.
   std::string request_id;
 };
 struct VersionSelector {
@@ -150,21 +154,26 @@ class SecretService {
   // kFailedPrecondition.
   static Result<StoreHeader> ReadHeader(const std::string& directory);
 
-  // Opens and unseals. `authorizer` may be null: OwnerAuthorizer of the header's owner.
-  // Errors: as Env::Open(); kSealed if the root key is not this store's.
+  // Opens and unseals. `root_key` must outlive the service. `authorizer` may be null:
+  // OwnerAuthorizer of the header's owner. Errors: as Env::Open(); kSealed if the root key is not
+  // this store's.
   static Result<std::unique_ptr<SecretService>> Open(const Options& options,
                                                      crypto::RootKey& root_key,
                                                      std::unique_ptr<Authorizer> authorizer,
                                                      Clock& clock, crypto::RandomSource& random);
   virtual ~SecretService() = default;
 
+  // As it was when the store was opened.
   virtual const StoreHeader& header() const = 0;
+  // The door to the store's KMS keys; lives as long as this.
+  virtual KmsService& kms() = 0;
   const Realm& realm() const { return header().realm; }
 
   // --- Secrets Manager operations (docs.aws.amazon.com/secretsmanager/latest/apireference;
   // aws-semantics section 2). Errors common to all: kPermissionDenied; kNotFound; kValidation,
   // kInvalidArgument, kFailedPrecondition with AWS's messages; kUnavailable for disk and audit
-  // failures; kCorrupt.
+  // failures; kCorrupt; kKeyUnavailable where a value is read, kCannotEncrypt where one is written,
+  // if the state of its KMS key forbids.
   virtual Result<WrittenVersion> CreateSecret(const Caller& caller, CreateRequest request) = 0;
   virtual Result<WrittenVersion> PutSecretValue(const Caller& caller, PutRequest request) = 0;
   virtual Result<WrittenVersion> UpdateSecret(const Caller& caller, UpdateRequest request) = 0;
@@ -235,8 +244,8 @@ class SecretService {
   // An event descriptor (eventfd(2), non-blocking) that is readable after a commit through this
   // service.
   virtual int change_fd() const = 0;
-  // Destroys secrets whose recovery window has passed. Returns how many; one that cannot be is
-  // logged and stays.
+  // Destroys secrets whose recovery window has passed, and does what is due of KMS keys: deletion,
+  // expiry, rotation. Returns how many secrets; one that cannot be is logged and stays.
   virtual Result<size_t> PurgeExpired() = 0;
   // Puts the audit trail on the disk (once a minute, and at the end, the store is told how far it
   // is there) and trims resident memory; every second or so.

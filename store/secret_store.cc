@@ -214,6 +214,9 @@ Result<Secret> SecretStore::OpenSecret(const ReadTxn& txn, PathId path, ByteSpan
   }
   TRY_ASSIGN(Secret secret, DecodeSecret(ByteSpan(bytes).subspan(generation.size())));
   secret.arn = SecretArn(realm_, secret.name, secret.arn_suffix);
+  for (Version& version : secret.versions) {
+    version.under_default_key = version.kms_key == default_key_;
+  }
   return secret;
 }
 
@@ -271,8 +274,8 @@ Result<std::vector<PathId>> SecretStore::DueDeletions(TimeMs now, size_t limit) 
 
 // --- interned names
 
-Bytes SecretStore::KeySlotKey(std::string_view key) const {
-  Bytes message = ByteWriter().U8(static_cast<uint8_t>(Table::kKeySlots)).Raw(AsBytes(key)).Take();
+Bytes SecretStore::TextHash(Table table, std::string_view text) const {
+  Bytes message = ByteWriter().U8(static_cast<uint8_t>(table)).Raw(AsBytes(text)).Take();
   crypto::Digest digest = crypto::HmacSha256(keys_.names.Reveal(), message);
   return Bytes(digest.begin(), digest.begin() + kTextHashBytes);
 }
@@ -284,7 +287,8 @@ Result<std::optional<KeySlot>> SecretStore::FindKeySlot(std::string_view key) co
     return std::optional<KeySlot>(static_cast<KeySlot>(cached->id));
   }
   ReadTxn txn(env_);
-  TRY_ASSIGN(std::optional<Bytes> bytes, GetRecord(txn, Table::kKeySlots, KeySlotKey(key)));
+  TRY_ASSIGN(std::optional<Bytes> bytes,
+             GetRecord(txn, Table::kKeySlots, TextHash(Table::kKeySlots, key)));
   if (!bytes) return std::optional<KeySlot>();
   TRY_ASSIGN(InternedName name, DecodeInternedName(*bytes));
   auto slot = static_cast<KeySlot>(name.id);
@@ -348,18 +352,6 @@ Result<std::vector<Change>> SecretStore::ChangesSince(uint64_t sequence, size_t 
                  return true;
                }));
   return changes;
-}
-
-Result<std::vector<crypto::KeyRecord>> SecretStore::LoadKmsKeys() const {
-  std::vector<crypto::KeyRecord> keys;
-  ReadTxn txn(env_);
-  TRY(txn.Scan(Table::kKmsKeys, {}, [&](ByteSpan key, ByteSpan sealed) -> Result<bool> {
-    TRY_ASSIGN(Bytes bytes, OpenRecord(Table::kKmsKeys, key, sealed));
-    TRY_ASSIGN(crypto::KeyRecord record, DecodeKeyRecord(bytes));
-    keys.push_back(std::move(record));
-    return true;
-  }));
-  return keys;
 }
 
 Result<std::vector<SecretStore::PendingEvent>> SecretStore::PendingEvents(uint64_t after) const {

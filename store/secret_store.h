@@ -11,12 +11,14 @@
 #include "crypto/aead.h"
 #include "crypto/base/result.h"
 #include "crypto/keyring.h"
+#include "crypto/random.h"
 #include "store/audit_event.h"
 #include "store/audit_trail.h"
 #include "store/lmdb_env.h"
 #include "store/record.h"
 #include "store/secret.h"
 #include "store/secret_name.h"
+#include "store/store_header.h"
 
 namespace secretfs::store {
 
@@ -44,6 +46,9 @@ class SecretStore {
   // Takes the counters from the store and checks that they belong to its newest transaction; call
   // once, before anything else but the first Mutation of a new store. Errors: kCorrupt.
   Status Load();
+  // The key of secrets that name none: which of them it encrypts is not kept track of, since it
+  // cannot be disabled or deleted. Before anything else but Load().
+  void SetDefaultKey(const crypto::KeyId& key) { default_key_ = key; }
   // The number that the next mutation's event will get.
   Result<uint64_t> NextOutbox() const;
 
@@ -81,7 +86,6 @@ class SecretStore {
 
   // --- the rest
   Result<std::vector<Change>> ChangesSince(uint64_t sequence, size_t limit) const;
-  Result<std::vector<crypto::KeyRecord>> LoadKmsKeys() const;
   struct PendingEvent {
     uint64_t outbox;
     AuditEvent event;
@@ -124,8 +128,12 @@ class SecretStore {
     Status RemoveVersion(SelectorId number);
     // Removes the secret with its versions, and the directories that are empty then.
     Status RemoveSecret(const Secret& secret);
-    Status PutHeader(ByteSpan header);
-    Status PutKmsKey(const crypto::KeyRecord& key);
+    // With the MAC under this store's key.
+    Status PutHeader(const StoreHeader& header);
+    // Creates the tables of format 2 that the store lacks.
+    Status CreateTables();
+    // Replaces the envelope of a version that exists.
+    Status PutEnvelope(SelectorId number, ByteSpan envelope);
     Status AppendChange(PathId path, ChangeKind kind, TimeMs at);
     // The mutation's audit event; returns its outbox number.
     Result<uint64_t> AppendEvent(const AuditEvent& event);
@@ -136,11 +144,14 @@ class SecretStore {
 
    private:
     friend class SecretStore;
+    friend class KmsStore;
     Mutation(SecretStore& store, std::unique_ptr<WriteTxn> txn);
     Status Put(Table table, ByteSpan key, ByteSpan plaintext);
     Result<KeySlot> InternKey(const std::string& key);
     Result<SelectorId> InternLabel(PathId path, const std::string& label);
     Status ForgetLabels(PathId path);
+    // Which KMS keys the secret's values need, for KmsStore::SecretsUnder().
+    Status IndexKeys(const Secret* before, const Secret* after);
     Status PruneEmptyPaths(PathId path);
 
     SecretStore& store_;
@@ -150,6 +161,7 @@ class SecretStore {
   Result<std::unique_ptr<Mutation>> Begin();
 
  private:
+  friend class KmsStore;
   struct Caches;
 
   Bytes SealRecord(Table table, ByteSpan key, ByteSpan plaintext) const;
@@ -165,7 +177,8 @@ class SecretStore {
   Result<Secret> OpenSecret(const ReadTxn& txn, PathId path, ByteSpan sealed) const;
   Result<Counters> ReadCounters(const ReadTxn& txn) const;
   uint64_t NameHash(Table table, uint64_t scope, std::string_view text) const;
-  Bytes KeySlotKey(std::string_view key) const;
+  // 16 bytes, for tables whose keys are names.
+  Bytes TextHash(Table table, std::string_view text) const;
 
   Env& env_;
   StoreKeys keys_;
@@ -173,6 +186,7 @@ class SecretStore {
   crypto::RandomSource& random_;
   std::unique_ptr<Caches> caches_;
   std::atomic<SelectorId> next_selector_{1};
+  crypto::KeyId default_key_{};
 };
 
 }  // namespace secretfs::store

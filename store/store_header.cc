@@ -42,7 +42,7 @@ Result<StoreHeader> DecodeStoreHeader(ByteSpan bytes) {
   ByteSpan source = in.Sized();
   ByteSpan wrapped = in.Sized();
   in.Raw(kMacBytes);
-  if (!magic || header.format_version != kFormatVersion || !in.Complete()) {
+  if (!magic || header.format_version < kFormatVersionMin || !in.Complete()) {
     return Fail(Code::kCorrupt, "the store's header is damaged; restore the store from a backup");
   }
   TRY_ASSIGN(header.root_key_source, crypto::DecodeRootKeySource(source));

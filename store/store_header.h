@@ -10,7 +10,10 @@
 
 namespace secretfs::store {
 
-inline constexpr uint32_t kFormatVersion = 1;
+// Format 1 knows one KMS key and no other thing of KMS. A store of format 1 becomes one of format 2
+// when KMS is first used; then programs that know format 1 alone refuse it by its header.
+inline constexpr uint32_t kFormatVersion = 2;
+inline constexpr uint32_t kFormatVersionMin = 1;
 
 // The one record of a store that is in clear: what must be known before anything can be unsealed.
 // Its integrity is checked by a MAC under the store key once that is unwrapped.

@@ -24,6 +24,26 @@ enum class Code : uint8_t {
   kCorrupt,         // Stored bytes failed authentication or decoding.
   kStale,           // A handle whose version has been destroyed.
   kUnavailable,     // The operating system refused: I/O error, full disk, no daemon.
+  // Of keys and what is done with them; AWS has an error of its own for each.
+  kCannotEncrypt,  // As kKeyUnavailable, for a write.
+  kDisabled,
+  kUnsupported,      // This kind of key or this store does not have the operation.
+  kInvalidKeyUsage,  // The key is for something else, or does not have this algorithm.
+  kInvalidCiphertext,
+  kIncorrectKey,  // A ciphertext of another key than the one named.
+  kInvalidSignature,
+  kInvalidMac,
+  kInvalidAliasName,
+  kInvalidArn,
+  kInvalidGrantId,
+  kInvalidGrantToken,
+  kInvalidMarker,
+  kInvalidTag,
+  kMalformedPolicy,
+  kInvalidImportToken,
+  kExpiredImportToken,
+  kIncorrectKeyMaterial,
+  kDryRun,  // It would have succeeded, and was only to be tried.
   kInternal,
 };
 

@@ -10,6 +10,7 @@
 #include <cstdlib>
 
 #include "crypto/envelope.h"
+#include "store/kms_store.h"
 #include "store/secret_store.h"
 #include "store/store_header.h"
 #include "store/table_key.h"
@@ -21,6 +22,32 @@ using namespace secretfs::store;
 
 constexpr int kPerTransaction = 5000;
 constexpr int kPerDirectory = 1000;
+
+// The key of a new store: alias/aws/secretsmanager.
+class OnlyKey final : public crypto::KeySource {
+ public:
+  OnlyKey(const KmsStore& records, crypto::RootKey& root_key) : root_key_(root_key) {
+    found_ = records.VisitKeys([this](const KmsKey& key) -> Status {
+      key_ = key;
+      return {};
+    });
+  }
+  Result<crypto::KeyId> Find() const {
+    TRY(found_);
+    return key_.id;
+  }
+  Result<Material> Load(const crypto::KeyId& key, const crypto::MaterialId*) override {
+    const KeyMaterial& material = key_.materials.front();
+    TRY_ASSIGN(crypto::SecretBuffer bytes,
+               crypto::UnwrapMaterial(root_key_, key, material.id, material.wrapped));
+    return Material{material.id, key_.spec, std::move(bytes), std::nullopt};
+  }
+
+ private:
+  crypto::RootKey& root_key_;
+  Status found_;
+  KmsKey key_;
+};
 
 Status Fill(const std::string& directory, const std::string& key_file, int count) {
   crypto::SystemRandom random;
@@ -36,9 +63,11 @@ Status Fill(const std::string& directory, const std::string& key_file, int count
              root_key->Unwrap(header.wrapped_store_key, StoreKeyPurpose(header.store_id)));
   SecretStore store(*env, StoreKeys(store_key), header.realm, random);
   TRY(store.Load());
-  TRY_ASSIGN(auto keys, store.LoadKmsKeys());
-  crypto::Keyring keyring;
-  TRY(keyring.Load(keys.front(), *root_key));
+  OnlyKey source(KmsStore(*env, store), *root_key);
+  TRY_ASSIGN(const crypto::KeyId key, source.Find());
+  store.SetDefaultKey(key);
+  SystemClock clock;
+  crypto::Keyring keyring(source, clock);
 
   crypto::SecretBuffer value = crypto::SecretBuffer::CopyOf(Bytes(64, 'x'));
   for (int first = 0; first < count; first += kPerTransaction) {
@@ -49,20 +78,21 @@ Status Fill(const std::string& directory, const std::string& key_file, int count
       Secret secret;
       secret.name = text;
       secret.arn_suffix = "AbCdEf";
-      secret.kms_key = keys.front().id;
+      secret.kms_key = key;
       secret.created_at = secret.changed_at = header.created_at;
       TRY_ASSIGN(secret.path, mutation->EnsurePath(name));
       Version version;
       version.number = store.ReserveSelector();
       version.id = crypto::FormatUuid(crypto::NewUuid(random));
       version.created_at = header.created_at;
+      version.kms_key = key;
       version.size_bytes = static_cast<uint32_t>(value.size());
       SelectorId number = version.number;
       std::string arn = SecretArn(header.realm, text, secret.arn_suffix);
-      TRY_ASSIGN(Bytes envelope,
-                 crypto::SealEnvelope(keyring, keys.front().id,
-                                      {{"SecretARN", arn}, {"SecretVersionId", version.id}},
-                                      SecretStore::EnvelopePlace(number), value, random));
+      TRY_ASSIGN(
+          Bytes envelope,
+          crypto::SealEnvelope(keyring, key, {{"SecretARN", arn}, {"SecretVersionId", version.id}},
+                               SecretStore::EnvelopePlace(number), value, random));
       TRY(secret.AddVersion(std::move(version), {}, header.created_at));
       TRY(mutation->PutVersion(number, secret.path, {}, envelope));
       TRY(mutation->PutSecret(secret));

@@ -7,6 +7,8 @@
 
 #include "crypto/secret_memory.h"
 #include "tests/crypto/key_directory.h"
+#include "tests/crypto/memory_key_source.h"
+#include "tests/support/fake_clock.h"
 #include "tests/support/fake_random.h"
 
 namespace secretfs::crypto {
@@ -14,11 +16,6 @@ namespace {
 
 class EnvelopeTest : public ::testing::Test {
  protected:
-  EnvelopeTest() {
-    record_ = NewKeyRecord("alias/test", *root_key_, 0, random_).value();
-    EXPECT_TRUE(keyring_.Load(record_, *root_key_));
-  }
-
   Bytes Seal(std::string_view text) {
     return SealEnvelope(keyring_, record_.id, context_, AsBytes(place_),
                         SecretBuffer::CopyOf(AsBytes(text)), random_)
@@ -29,11 +26,13 @@ class EnvelopeTest : public ::testing::Test {
   }
 
   testing::FakeRandom random_;
+  testing::FakeClock clock_;
   const std::unique_ptr<RootKey> root_key_ = NewLocalRootKey(0x11, random_);
   const EncryptionContext context_{{"SecretARN", "arn:1"}, {"SecretVersionId", "v1"}};
   const std::string place_ = "versions/1";
-  KeyRecord record_;
-  Keyring keyring_;
+  MemoryKeySource source_{*root_key_};
+  MemoryKeySource::Key& record_ = source_.Add(random_);
+  Keyring keyring_{source_, clock_};
 };
 
 TEST_F(EnvelopeTest, RoundTripsEverySizeOfASecret) {
@@ -98,7 +97,9 @@ TEST_F(EnvelopeTest, UnknownKeyIsUnavailable) {
       SealEnvelope(keyring_, NewUuid(random_), context_, AsBytes(place_), SecretBuffer(1), random_);
   ASSERT_FALSE(sealed);
   EXPECT_EQ(sealed.error().code, Code::kKeyUnavailable);
-  const auto opened = OpenEnvelope(Keyring(), context_, AsBytes(place_), Seal("value"));
+  MemoryKeySource nothing(*root_key_);
+  Keyring other(nothing, clock_);
+  const auto opened = OpenEnvelope(other, context_, AsBytes(place_), Seal("value"));
   ASSERT_FALSE(opened);
   EXPECT_EQ(opened.error().code, Code::kKeyUnavailable);
 }
@@ -124,6 +125,19 @@ TEST_F(EnvelopeTest, NothingDecryptedStaysInLockedMemory) {
   const size_t before = GetSecretMemoryStats().used_bytes;
   for (int i = 0; i < 100; ++i) ASSERT_TRUE(Open(envelope));
   EXPECT_EQ(GetSecretMemoryStats().used_bytes, before);
+}
+
+TEST_F(EnvelopeTest, RewrapChangesTheKeyAndNotTheValue) {
+  const Bytes before = Seal("correct horse");
+  const KeyId other = source_.Add(random_).id;
+  const Bytes after = RewrapEnvelope(keyring_, other, context_, before, random_).value();
+  EXPECT_EQ(ReadEnvelopeOrigin(before)->key, record_.id);
+  EXPECT_EQ(ReadEnvelopeOrigin(after)->key, other);
+  EXPECT_EQ(AsText(Open(after)->Reveal()), "correct horse");
+  const size_t value = kGcmNonceBytes + 13 + kGcmTagBytes;
+  EXPECT_TRUE(std::ranges::equal(ByteSpan(before).last(value), ByteSpan(after).last(value)));
+  EXPECT_EQ(RewrapEnvelope(keyring_, other, {{"SecretARN", "arn:2"}}, before, random_).error().code,
+            Code::kCorrupt);
 }
 
 }  // namespace

@@ -10,6 +10,8 @@
 #include "crypto/envelope.h"
 #include "crypto/root_key.h"
 #include "tests/crypto/key_directory.h"
+#include "tests/crypto/memory_key_source.h"
+#include "tests/support/fake_clock.h"
 
 namespace secretfs::crypto {
 namespace {
@@ -47,11 +49,6 @@ std::map<std::string, std::string> ReadExamples() {
 
 class FormatTest : public ::testing::Test {
  protected:
-  FormatTest() {
-    record_ = NewKeyRecord("alias/example", *root_key_, 0, random_).value();
-    EXPECT_TRUE(keyring_.Load(record_, *root_key_));
-  }
-
   const std::string& Example(const std::string& name) {
     EXPECT_TRUE(examples_.contains(name)) << name;
     return examples_[name];
@@ -59,10 +56,12 @@ class FormatTest : public ::testing::Test {
 
   std::map<std::string, std::string> examples_ = ReadExamples();
   CountingRandom random_;
+  testing::FakeClock clock_;
   const std::unique_ptr<RootKey> root_key_ = NewLocalRootKey(0x11, random_);
   const EncryptionContext context_{{"SecretARN", "arn:1"}, {"SecretVersionId", "v1"}};
-  KeyRecord record_;
-  Keyring keyring_;
+  MemoryKeySource source_{*root_key_};
+  MemoryKeySource::Key& record_ = source_.Add(random_);
+  Keyring keyring_{source_, clock_};
 };
 
 TEST_F(FormatTest, RootKeySources) {

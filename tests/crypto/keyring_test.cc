@@ -2,9 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <set>
+#include <utility>
 
 #include "tests/crypto/key_directory.h"
+#include "tests/crypto/memory_key_source.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/fake_random.h"
 
@@ -13,11 +16,6 @@ namespace {
 
 class KeyringTest : public ::testing::Test {
  protected:
-  KeyringTest() {
-    record_ = NewKeyRecord("alias/test", *root_key_, clock_.NowMs(), random_).value();
-    EXPECT_TRUE(keyring_.Load(record_, *root_key_));
-  }
-
   Bytes Encrypt(const EncryptionContext& context = {}) {
     return keyring_.Encrypt(record_.id, context, SecretBuffer::CopyOf(plaintext_), random_).value();
   }
@@ -30,8 +28,9 @@ class KeyringTest : public ::testing::Test {
   testing::FakeClock clock_;
   const std::unique_ptr<RootKey> root_key_ = NewLocalRootKey(0x11, random_);
   const Bytes plaintext_ = Bytes(32, 0x5a);
-  KeyRecord record_;
-  Keyring keyring_;
+  MemoryKeySource source_{*root_key_};
+  MemoryKeySource::Key& record_ = source_.Add(random_);
+  Keyring keyring_{source_, clock_};
 };
 
 TEST(UuidTest, IsFormattedAsRfc9562Says) {
@@ -89,14 +88,6 @@ TEST_F(KeyringTest, RoundTrips) {
   EXPECT_EQ(ToHex(opened->Reveal()), ToHex(plaintext_));
 }
 
-TEST_F(KeyringTest, NewKeyHasOneGeneration) {
-  EXPECT_EQ(record_.alias, "alias/test");
-  EXPECT_EQ(record_.created_at, clock_.NowMs());
-  ASSERT_EQ(record_.materials.size(), 1u);
-  EXPECT_EQ(record_.materials[0].created_at, clock_.NowMs());
-  EXPECT_EQ(record_.materials[0].wrapped.size(), kAesKeyBytes + Aead::kOverheadBytes);
-}
-
 TEST_F(KeyringTest, DecryptFailsForEveryFlippedBit) {
   const EncryptionContext context{{"name", "value"}};
   Bytes blob = Encrypt(context);
@@ -129,64 +120,133 @@ TEST_F(KeyringTest, UnknownKeyIsUnavailable) {
       keyring_.Encrypt(NewUuid(random_), {}, SecretBuffer::CopyOf(plaintext_), random_);
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, Code::kKeyUnavailable);
-  EXPECT_EQ(Keyring().Decrypt(Encrypt(), {}).error().code, Code::kKeyUnavailable);
+  MemoryKeySource nothing(*root_key_);
+  Keyring other(nothing, clock_);
+  EXPECT_EQ(other.Decrypt(Encrypt(), {}).error().code, Code::kKeyUnavailable);
 }
 
 TEST_F(KeyringTest, OlderGenerationsStillDecryptAndTheNewestEncrypts) {
   const Bytes old_blob = Encrypt();
-  clock_.Advance(kMsPerDay);
-  ASSERT_TRUE(AddGeneration(record_, *root_key_, clock_.NowMs(), random_));
-  ASSERT_TRUE(keyring_.Load(record_, *root_key_));
-  ASSERT_EQ(record_.materials.size(), 2u);
-  EXPECT_EQ(record_.materials[1].created_at, clock_.NowMs());
-
+  source_.AddGeneration(record_, random_);
+  keyring_.Forget(record_.id);
   const Bytes new_blob = Encrypt();
-  EXPECT_EQ(ToHex(ByteSpan(old_blob).subspan(17, 32)), ToHex(record_.materials[0].id));
-  EXPECT_EQ(ToHex(ByteSpan(new_blob).subspan(17, 32)), ToHex(record_.materials[1].id));
+  EXPECT_EQ(ReadBlobOrigin(old_blob)->material, record_.materials[0].id);
+  EXPECT_EQ(ReadBlobOrigin(new_blob)->material, record_.materials[1].id);
+  EXPECT_EQ(ReadBlobOrigin(new_blob)->key, record_.id);
   EXPECT_TRUE(keyring_.Decrypt(old_blob, {}));
   EXPECT_TRUE(keyring_.Decrypt(new_blob, {}));
 }
 
 TEST_F(KeyringTest, HoldsSeveralKeys) {
-  const KeyRecord second = NewKeyRecord("alias/second", *root_key_, 0, random_).value();
-  ASSERT_TRUE(keyring_.Load(second, *root_key_));
+  const KeyId second = source_.Add(random_).id;
   const Bytes blob =
-      keyring_.Encrypt(second.id, {}, SecretBuffer::CopyOf(plaintext_), random_).value();
+      keyring_.Encrypt(second, {}, SecretBuffer::CopyOf(plaintext_), random_).value();
   EXPECT_TRUE(keyring_.Decrypt(blob, {}));
   EXPECT_TRUE(keyring_.Decrypt(Encrypt(), {}));
 }
 
-TEST_F(KeyringTest, LoadFailsWithTheWrongRootKey) {
-  const auto other = NewLocalRootKey(0x22, random_);
-  Keyring keyring;
-  const Status status = keyring.Load(record_, *other);
-  ASSERT_FALSE(status);
-  EXPECT_EQ(status.error().code, Code::kCorrupt);
-  EXPECT_NE(status.error().message.find(FormatUuid(record_.id)), std::string::npos);
-}
-
-TEST_F(KeyringTest, LoadFailsWhenRecordsAreExchanged) {
-  Keyring keyring;
-  KeyRecord renamed = record_;
-  renamed.id[0] ^= 1;
-  EXPECT_EQ(keyring.Load(renamed, *root_key_).error().code, Code::kCorrupt);
-  KeyRecord relabelled = record_;
-  relabelled.materials[0].id[0] ^= 1;
-  EXPECT_EQ(keyring.Load(relabelled, *root_key_).error().code, Code::kCorrupt);
-  KeyRecord damaged = record_;
-  damaged.materials[0].wrapped.back() ^= 1;
-  EXPECT_EQ(keyring.Load(damaged, *root_key_).error().code, Code::kCorrupt);
-  KeyRecord empty = record_;
-  empty.materials.clear();
-  EXPECT_EQ(keyring.Load(empty, *root_key_).error().code, Code::kCorrupt);
-}
-
-TEST_F(KeyringTest, AFailedLoadLeavesTheKeyAsItWas) {
+TEST_F(KeyringTest, UnwrapsOnceUntilItForgets) {
   const Bytes blob = Encrypt();
-  KeyRecord damaged = record_;
-  damaged.materials[0].wrapped.back() ^= 1;
-  EXPECT_FALSE(keyring_.Load(damaged, *root_key_));
+  const int loads = source_.loads;
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_TRUE(keyring_.Decrypt(blob, {}));
+    EXPECT_TRUE(keyring_.Check(record_.id));
+  }
+  EXPECT_EQ(source_.loads, loads + 1);  // By name, once; the current one was there.
+  keyring_.Forget(record_.id);
   EXPECT_TRUE(keyring_.Decrypt(blob, {}));
+  EXPECT_EQ(source_.loads, loads + 2);
+}
+
+TEST_F(KeyringTest, AForgottenKeyThatMayNotBeUsedIsUnavailable) {
+  const Bytes blob = Encrypt();
+  record_.usable = false;
+  keyring_.Forget(record_.id);
+  EXPECT_EQ(CodeOfDecrypt(blob), Code::kKeyUnavailable);
+  EXPECT_EQ(keyring_.Check(record_.id).error().code, Code::kKeyUnavailable);
+  record_.usable = true;
+  EXPECT_TRUE(keyring_.Decrypt(blob, {}));
+}
+
+TEST_F(KeyringTest, MaterialIsNotUsedBeyondItsEnd) {
+  record_.valid_to = clock_.NowMs() + 1000;
+  const Bytes blob = Encrypt();
+  EXPECT_TRUE(keyring_.Decrypt(blob, {}));
+  clock_.Advance(999);
+  EXPECT_TRUE(keyring_.Decrypt(blob, {}));
+  record_.usable = false;
+  EXPECT_TRUE(keyring_.Decrypt(blob, {}));  // Held.
+  clock_.Advance(1);
+  EXPECT_EQ(CodeOfDecrypt(blob), Code::kKeyUnavailable);
+}
+
+TEST_F(KeyringTest, HoldsNoMoreThanItsCapacity) {
+  Keyring small(source_, clock_, 4);
+  std::vector<Bytes> blobs;
+  for (int i = 0; i < 20; ++i) {
+    const KeyId key = source_.Add(random_).id;
+    blobs.push_back(small.Encrypt(key, {}, SecretBuffer::CopyOf(plaintext_), random_).value());
+    EXPECT_LE(small.size(), 4u);
+  }
+  for (const Bytes& blob : blobs) EXPECT_TRUE(small.Decrypt(blob, {}));
+  // The one used last stays.
+  const int loads = source_.loads;
+  EXPECT_TRUE(small.Decrypt(blobs.back(), {}));
+  EXPECT_EQ(source_.loads, loads);
+}
+
+// A source that changes while it is asked.
+class ChangingSource final : public KeySource {
+ public:
+  explicit ChangingSource(KeySource& source) : source_(source) {}
+  Result<Material> Load(const KeyId& key, const MaterialId* material) override {
+    auto loaded = source_.Load(key, material);
+    if (change) std::exchange(change, nullptr)();
+    return loaded;
+  }
+  std::function<void()> change;
+
+ private:
+  KeySource& source_;
+};
+
+TEST_F(KeyringTest, WhatWasLoadedBeforeAChangeIsNotHeldAfterIt) {
+  ChangingSource changing(source_);
+  Keyring keyring(changing, clock_);
+  const Bytes blob = Encrypt();
+  changing.change = [&] {
+    record_.usable = false;
+    keyring.Forget(record_.id);
+  };
+  EXPECT_TRUE(keyring.Decrypt(blob, {}));  // Began before the change.
+  EXPECT_EQ(keyring.Decrypt(blob, {}).error().code, Code::kKeyUnavailable);
+}
+
+TEST_F(KeyringTest, UnwrapFailsWithTheWrongRootKey) {
+  const auto other = NewLocalRootKey(0x22, random_);
+  const WrappedMaterial& material = record_.materials[0];
+  const auto unwrapped = UnwrapMaterial(*other, record_.id, material.id, material.wrapped);
+  ASSERT_FALSE(unwrapped);
+  EXPECT_EQ(unwrapped.error().code, Code::kCorrupt);
+  EXPECT_NE(unwrapped.error().message.find(FormatUuid(record_.id)), std::string::npos);
+}
+
+TEST_F(KeyringTest, UnwrapFailsWhenMaterialIsExchanged) {
+  const WrappedMaterial& material = record_.materials[0];
+  const auto code = [&](const KeyId& key, const MaterialId& id, ByteSpan wrapped) {
+    const auto unwrapped = UnwrapMaterial(*root_key_, key, id, wrapped);
+    return unwrapped ? Code::kInternal : unwrapped.error().code;
+  };
+  KeyId key = record_.id;
+  key[0] ^= 1;
+  EXPECT_EQ(code(key, material.id, material.wrapped), Code::kCorrupt);
+  MaterialId id = material.id;
+  id[0] ^= 1;
+  EXPECT_EQ(code(record_.id, id, material.wrapped), Code::kCorrupt);
+  Bytes damaged = material.wrapped;
+  damaged.back() ^= 1;
+  EXPECT_EQ(code(record_.id, material.id, damaged), Code::kCorrupt);
+  EXPECT_EQ(code(record_.id, material.id, material.wrapped), Code::kInternal);
 }
 
 }  // namespace

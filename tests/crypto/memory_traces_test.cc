@@ -17,6 +17,8 @@
 #include "crypto/gcm.h"
 #include "crypto/secret_memory.h"
 #include "tests/crypto/key_directory.h"
+#include "tests/crypto/memory_key_source.h"
+#include "tests/support/fake_clock.h"
 #include "tests/support/fake_random.h"
 
 // A sanitizer's own heap keeps freed blocks for its reports.
@@ -165,9 +167,10 @@ int OpenWithEnvelope() {
   ProtectProcess();
   testing::FakeRandom random;
   const auto root_key = NewLocalRootKey(0x11, random);
-  const KeyRecord record = NewKeyRecord("alias/test", *root_key, 0, random).value();
-  Keyring keyring;
-  if (!keyring.Load(record, *root_key)) return kNeverFound;
+  testing::FakeClock clock;
+  MemoryKeySource source(*root_key);
+  const MemoryKeySource::Key& record = source.Add(random);
+  Keyring keyring(source, clock);
   // The first bytes that sealing draws are the data key.
   testing::FakeRandom sealing_random(2);
   Bytes data_key(32);

@@ -5,6 +5,7 @@
 #include "crypto/base/check.h"
 #include "crypto/root_key.h"
 #include "store/audit_event.h"
+#include "store/kms_record.h"
 #include "store/record.h"
 #include "store/store_header.h"
 
@@ -28,7 +29,7 @@ void Check(ByteSpan bytes, const Decode& decode, const Encode& encode) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   ByteSpan bytes(data + 1, size - 1);
-  switch (data[0] % 10) {
+  switch (data[0] % 14) {
     case 0:
       Check(bytes, store::DecodeSecret, store::EncodeSecret);
       break;
@@ -36,7 +37,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       Check(bytes, store::DecodeVersionRecord, store::EncodeVersionRecord);
       break;
     case 2:
-      Check(bytes, store::DecodeKeyRecord, store::EncodeKeyRecord);
+      Check(bytes, store::DecodeKmsKey, store::EncodeKmsKey);
       break;
     case 3:
       Check(bytes, store::DecodePathRecord, store::EncodePathRecord);
@@ -58,6 +59,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 8:
       Check(bytes, store::DecodeStoreHeader,
             [](const store::StoreHeader& header) { return store::EncodeStoreHeader(header, {}); });
+      break;
+    case 9:
+      Check(bytes, store::DecodeAlias, store::EncodeAlias);
+      break;
+    case 10:
+      Check(bytes, store::DecodeGrant, store::EncodeGrant);
+      break;
+    case 11:
+      Check(bytes, store::DecodeKeyUse, store::EncodeKeyUse);
+      break;
+    case 12:
+      Check(bytes, store::DecodeKmsCounts, store::EncodeKmsCounts);
       break;
     default:
       Check(bytes, crypto::DecodeRootKeySource, crypto::EncodeRootKeySource);

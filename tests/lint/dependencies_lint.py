@@ -14,7 +14,7 @@ _THIRD_PARTY = [
     ("intel-ipsec-mb.h", ["crypto/*.cc"]),
     ("argon2.h", ["crypto/*.cc", "tests/crypto/*"]),
     ("lmdb.h", ["store/lmdb_env.cc", "tests/store/*", "tests/bench/*"]),
-    ("nlohmann/*", ["store/secret_json.h", "store/secret_json.cc", "mount/aws_*", "tests/*"]),
+    ("nlohmann/*", ["store/secret_json.*", "store/key_policy.cc", "mount/aws_*", "tests/*"]),
     ("linux/fuse.h", ["fs/fuse_*", "mount/*", "tests/*"]),
     ("fuse*", ["fs/fuse_*", "tests/fs/*", "tests/bench/*", "tests/fuzz/*", "tests/support/*"]),
     ("toml++/*", ["mount/config.cc"]),

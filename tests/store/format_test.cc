@@ -8,6 +8,7 @@
 #include <map>
 #include <string>
 
+#include "store/kms_record.h"
 #include "store/record.h"
 #include "store/secret_store.h"
 #include "store/store_header.h"
@@ -82,8 +83,38 @@ TEST_F(StoreFormatTest, SecretRecord) {
   secret.changed_at = 2;
   secret.kms_key.fill(0x33);
   secret.versions = {{1, "v1", 1, ValueKind::kString, 40, true}};
+  secret.versions[0].kms_key = secret.kms_key;
   secret.labels = {{"AWSCURRENT", 1, 0, 1}};
   Expect("secret", EncodeSecret(secret));
+}
+
+TEST_F(StoreFormatTest, KmsKeyRecord) {
+  KmsKey key;
+  key.id.fill(0x33);
+  key.created_at = 1;
+  key.rotation_enabled = true;
+  key.next_rotation_at = 2;
+  key.description = "main";
+  key.tags = {{"team", "core"}};
+  KeyMaterial material;
+  material.id.fill(0x44);
+  material.created_at = 1;
+  material.wrapped = {0xaa, 0xbb};
+  key.materials.push_back(material);
+  Expect("kms-key", EncodeKmsKey(key));
+}
+
+TEST_F(StoreFormatTest, GrantRecord) {
+  Grant grant;
+  grant.id.fill(0x55);
+  grant.key.fill(0x33);
+  grant.name = "web";
+  grant.grantee_principal = "arn:aws:iam::000000000000:role/web";
+  grant.issued_by = "arn:aws:iam::000000000000:root";
+  grant.created_at = 1;
+  grant.operations = {GrantOperation::kDecrypt, GrantOperation::kRetireGrant};
+  grant.constraints.encryption_context_subset = ContextMap{{"app", "web"}};
+  Expect("grant", EncodeGrant(grant));
 }
 
 // The page's sealed dirent is what the store writes: found under its key, opened, and equal byte

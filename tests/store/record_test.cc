@@ -98,7 +98,7 @@ TEST(StoreHeaderTest, ANewerFormatIsNamed) {
   auto decoded = DecodeStoreHeader(EncodeStoreHeader(header, Bytes(32, 7)));
   ASSERT_FALSE(decoded);
   EXPECT_EQ(decoded.error().code, Code::kFailedPrecondition);
-  EXPECT_NE(decoded.error().message.find("newer than the format 1"), std::string::npos);
+  EXPECT_NE(decoded.error().message.find("newer than the format 2"), std::string::npos);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "tests/support/fake_secret_service.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <functional>
 
 #include "crypto/base/check.h"
@@ -33,6 +34,11 @@ std::vector<std::string> ComponentsOf(std::string_view name) {
 }
 
 }  // namespace
+
+store::KmsService& FakeSecretService::kms() {
+  CHECK(false);
+  std::abort();
+}
 
 FakeSecretService::FakeSecretService(const Clock& clock) : clock_(clock) {
   header_.store_id = "fake";

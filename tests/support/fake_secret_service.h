@@ -68,6 +68,8 @@ class FakeSecretService final : public store::SecretService {
 
   // --- store::SecretService
   const store::StoreHeader& header() const override { return header_; }
+  // The fake has secrets alone: to ask for keys stops the test.
+  store::KmsService& kms() override;
   Result<store::WrittenVersion> CreateSecret(const store::Caller&, store::CreateRequest) override;
   Result<store::WrittenVersion> PutSecretValue(const store::Caller&, store::PutRequest) override;
   Result<store::WrittenVersion> UpdateSecret(const store::Caller&, store::UpdateRequest) override;
