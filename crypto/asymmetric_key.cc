@@ -53,7 +53,6 @@ class ErrorQueueScope {
 // OpenSSL's names for what a key of a spec is.
 struct KeyType {
   const char* name;  // Of EVP_PKEY_is_a().
-  int nid;           // The algorithm in PKCS#8 and SubjectPublicKeyInfo.
   const char* curve = nullptr;
 };
 
@@ -62,17 +61,17 @@ KeyType KeyTypeOf(KeySpec spec) {
     case KeySpec::kRsa2048:
     case KeySpec::kRsa3072:
     case KeySpec::kRsa4096:
-      return {"RSA", NID_rsaEncryption};
+      return {"RSA"};
     case KeySpec::kEccNistP256:
-      return {"EC", NID_X9_62_id_ecPublicKey, SN_X9_62_prime256v1};
+      return {"EC", SN_X9_62_prime256v1};
     case KeySpec::kEccNistP384:
-      return {"EC", NID_X9_62_id_ecPublicKey, SN_secp384r1};
+      return {"EC", SN_secp384r1};
     case KeySpec::kEccNistP521:
-      return {"EC", NID_X9_62_id_ecPublicKey, SN_secp521r1};
+      return {"EC", SN_secp521r1};
     case KeySpec::kEccSecgP256k1:
-      return {"EC", NID_X9_62_id_ecPublicKey, SN_secp256k1};
+      return {"EC", SN_secp256k1};
     case KeySpec::kEccNistEdwards25519:
-      return {"ED25519", NID_ED25519};
+      return {"ED25519"};
     default:
       CHECK(false);
   }
@@ -252,6 +251,22 @@ void SetOaep(EVP_PKEY_CTX* context, EncryptionAlgorithm algorithm) {
 
 // --- Checks of keys ------------------------------------------------------------------------------
 
+// True if `sequence` is a SEQUENCE that begins with the INTEGER `version`. OpenSSL does not look at
+// versions, but writes that of a curve's key again.
+bool HasVersion(ByteSpan sequence, uint8_t version) {
+  const uint8_t* body = sequence.data();
+  long size = 0;
+  int tag = 0;
+  int tag_class = 0;
+  constexpr int kFailed = 0x80;
+  const int found =
+      ASN1_get_object(&body, &size, &tag, &tag_class, static_cast<long>(sequence.size()));
+  const uint8_t expected[] = {V_ASN1_INTEGER, 1, version};
+  return (found & kFailed) == 0 && tag == V_ASN1_SEQUENCE &&
+         size >= static_cast<long>(sizeof(expected)) &&
+         std::ranges::equal(expected, ByteSpan(body, sizeof(expected)));
+}
+
 // True if a key that OpenSSL read is of `spec`: its type, and its size or its curve, which has to
 // be given by name. A curve that is spelled out could be another one under the same public key
 // (CVE-2020-0601).
@@ -271,6 +286,16 @@ bool HasSpec(EVP_PKEY* key, KeySpec spec) {
   std::array<char, 64> curve;
   return EVP_PKEY_get_group_name(key, curve.data(), curve.size(), nullptr) == 1 &&
          std::string_view(curve.data()) == type.curve;
+}
+
+// SubjectPublicKeyInfo; empty if there is none, as for the point at infinity.
+Bytes EncodePublicKey(EVP_PKEY* key) {
+  const int size = i2d_PUBKEY(key, nullptr);
+  if (size <= 0) return {};
+  Bytes encoded(static_cast<size_t>(size));
+  uint8_t* out = encoded.data();
+  CHECK(i2d_PUBKEY(key, &out) == size);
+  return encoded;
 }
 
 // A number of an RSA key, through a buffer of ours: EVP_PKEY_get_bn_param() would leave it on the
@@ -294,7 +319,6 @@ bool HasSoundRsaNumbers(EVP_PKEY* key, KeySpec spec) {
   const Number p = ReadNumber(key, OSSL_PKEY_PARAM_RSA_FACTOR1, prime_bytes);
   const Number q = ReadNumber(key, OSSL_PKEY_PARAM_RSA_FACTOR2, prime_bytes);
   if (e == nullptr || p == nullptr || q == nullptr) return false;
-  if (ReadNumber(key, OSSL_PKEY_PARAM_RSA_FACTOR3, ModulusBytes(spec)) != nullptr) return false;
   if (BN_num_bits(e.get()) < 17 || BN_is_odd(e.get()) == 0) return false;
   const Number distance(BN_new());
   CHECK(distance != nullptr && BN_sub(distance.get(), p.get(), q.get()) == 1);
@@ -313,13 +337,8 @@ void AsymmetricKey::FreeKey::operator()(evp_pkey_st* key) const {
   EVP_PKEY_free(key);
 }
 
-AsymmetricKey::AsymmetricKey(KeySpec spec, Key key) : spec_(spec), key_(std::move(key)) {
-  const int size = i2d_PUBKEY(key_.get(), nullptr);
-  CHECK(size > 0);
-  public_key_der_.resize(static_cast<size_t>(size));
-  uint8_t* out = public_key_der_.data();
-  CHECK(i2d_PUBKEY(key_.get(), &out) == size);
-}
+AsymmetricKey::AsymmetricKey(KeySpec spec, Key key)
+    : spec_(spec), key_(std::move(key)), public_key_der_(EncodePublicKey(key_.get())) {}
 
 Result<AsymmetricKey> AsymmetricKey::Generate(KeySpec spec) {
   TRY(CheckSupported(spec));
@@ -344,10 +363,15 @@ AsymmetricKey::Key AsymmetricKey::ParsePkcs8(KeySpec spec, const SecretBuffer& p
   const std::unique_ptr<PKCS8_PRIV_KEY_INFO, FreePrivateKeyInfo> info(
       d2i_PKCS8_PRIV_KEY_INFO(nullptr, &end, static_cast<long>(bytes.size())));
   if (info == nullptr || end != bytes.data() + bytes.size()) return nullptr;
-  const ASN1_OBJECT* algorithm = nullptr;
-  if (PKCS8_pkey_get0(&algorithm, nullptr, nullptr, nullptr, info.get()) != 1) return nullptr;
+  const uint8_t* inner = nullptr;
+  int inner_size = 0;
+  if (PKCS8_pkey_get0(nullptr, &inner, &inner_size, nullptr, info.get()) != 1) return nullptr;
   const KeyType type = KeyTypeOf(spec);
-  if (OBJ_obj2nid(algorithm) != type.nid) return nullptr;
+  if (!HasVersion(bytes, 0)) return nullptr;
+  // RFC 5915 section 3; RFC 8017 appendix A.1.2, two primes. Ed25519 has none.
+  const ByteSpan key_bytes(inner, static_cast<size_t>(inner_size));
+  if (type.curve != nullptr && !HasVersion(key_bytes, 1)) return nullptr;
+  if (ModulusBytes(spec) != 0 && !HasVersion(key_bytes, 0)) return nullptr;
   Key key(EVP_PKCS82PKEY_ex(info.get(), nullptr, nullptr));
   if (key == nullptr || !HasSpec(key.get(), spec)) return nullptr;
   // A key that came without its public part, or with it compressed, would be written so again. One
@@ -375,12 +399,12 @@ Result<AsymmetricKey> AsymmetricKey::FromPkcs8(KeySpec spec, const SecretBuffer&
 Result<AsymmetricKey> AsymmetricKey::FromOwnPkcs8(KeySpec spec, const SecretBuffer& pkcs8) {
   TRY(CheckSupported(spec));
   const ErrorQueueScope errors;
-  Key key = ParsePkcs8(spec, pkcs8);
-  if (key == nullptr) {
-    return Fail(Code::kCorrupt,
-                "stored key material is no private key of " + std::string(NameOf(spec)));
+  if (Key key = ParsePkcs8(spec, pkcs8); key != nullptr) {
+    AsymmetricKey parsed(spec, std::move(key));
+    if (!parsed.public_key_der_.empty()) return parsed;
   }
-  return AsymmetricKey(spec, std::move(key));
+  return Fail(Code::kCorrupt,
+              "stored key material is no private key of " + std::string(NameOf(spec)));
 }
 
 SecretBuffer AsymmetricKey::ToPkcs8() const {
@@ -494,8 +518,9 @@ Result<SecretBuffer> AsymmetricKey::DeriveSharedSecret(ByteSpan peer_public_key)
   const uint8_t* end = peer_public_key.data();
   const Key peer(
       d2i_PUBKEY_ex(nullptr, &end, static_cast<long>(peer_public_key.size()), nullptr, nullptr));
-  if (peer == nullptr || end != peer_public_key.data() + peer_public_key.size()) return fail();
-  if (!HasSpec(peer.get(), spec_)) return fail();
+  if (peer == nullptr || !HasSpec(peer.get(), spec_)) return fail();
+  // Nothing left over, and DER: OpenSSL reads BER too.
+  if (!std::ranges::equal(EncodePublicKey(peer.get()), peer_public_key)) return fail();
   const KeyContext context = NewContext(key_.get());
   CHECK(EVP_PKEY_derive_init(context.get()) == 1);
   // Checks the peer's key too: on the curve, not at infinity, of the curve's order.

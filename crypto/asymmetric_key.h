@@ -24,17 +24,17 @@ struct MessageToSign {
 // each function), so keep it rather than its encoding. Randomness (keys, ECDSA nonces, salts, OAEP
 // seeds, blinding) is OpenSSL's CSPRNG, the one behind SystemRandom.
 //
-// Copies of the private key: the object holds OpenSSL's EVP_PKEY and nothing else: its numbers, the
-// Montgomery constants of the RSA primes and the RSA blinding factors, until the object dies.
-// OpenSSL's working copies (numbers in progress, the DER that it reads or writes) are freed before
-// an operation returns. All of that comes from OPENSSL_malloc(), which ProtectProcess() has moved
-// into the locked heap, where free wipes; in a process without it crypto/wiping_free.cc wipes.
-// OpenSSL also uses the stack for numbers of the P-256 and Ed25519 code, and wipes those itself.
+// Copies of the private key: the object holds OpenSSL's EVP_PKEY and nothing else. In it are, until
+// the object dies, the private numbers, and for RSA the Montgomery constants of the primes and the
+// blinding factors. What OpenSSL makes while it works (numbers in progress, the DER that it reads
+// and writes) is freed before an operation returns. All of that comes from OPENSSL_malloc(), which
+// ProtectProcess() has moved into the locked heap, where a free wipes; in a process without it
+// crypto/wiping_free.cc wipes. OpenSSL clears what it has on the stack. The test
+// tests/crypto/memory_traces_test.cc looks through the whole process for the numbers of a dead key.
 class AsymmetricKey {
  public:
-  // A new key pair. RSA has the public exponent 65537 and takes about 0.1 s for 2048 bits, 0.4 s
-  // for 3072 and over 1 s for 4096, all of which vary much; the others take less than a
-  // millisecond.
+  // A new key pair. RSA has the public exponent 65537 and takes about 0.1 s for 2048 bits, 0.5 s
+  // for 3072 and 1.5 s for 4096, which varies much; the others take less than a millisecond.
   // Errors: kInvalidArgument if `spec` is no key pair or not supported (IsSupported()).
   static Result<AsymmetricKey> Generate(KeySpec spec);
 
@@ -43,11 +43,11 @@ class AsymmetricKey {
   // left over; the public part, if there is one, fits the private; an EC point is on its curve and
   // the private number in 1..n-1; the RSA primes are prime, two, different and half as long as the
   // modulus, 2^16 < e < 2^256 and odd (FIPS 186-5 section 5.1), and d and the CRT numbers fit. RSA
-  // takes 0.1 to 0.6 s for that.
+  // takes 0.04 s for 2048 bits, 0.1 s for 3072, 0.4 s for 4096.
   // Errors: kInvalidArgument, which does not say more than that it is no private key of `spec`.
   static Result<AsymmetricKey> FromPkcs8(KeySpec spec, const SecretBuffer& pkcs8);
 
-  // As FromPkcs8() without the arithmetic, in well under a millisecond. REQUIRES: `pkcs8` is what
+  // As FromPkcs8() without the arithmetic, in less than a millisecond. REQUIRES: `pkcs8` is what
   // ToPkcs8() wrote, and was authenticated since (unwrapped from the store).
   // Errors: kCorrupt.
   static Result<AsymmetricKey> FromOwnPkcs8(KeySpec spec, const SecretBuffer& pkcs8);
@@ -58,11 +58,11 @@ class AsymmetricKey {
 
   KeySpec spec() const { return spec_; }
 
-  // PrivateKeyInfo (RFC 5208) in DER: what is stored, and what GenerateDataKeyPair returns. A curve
-  // stands as its name; the public part is included for EC.
+  // PrivateKeyInfo (RFC 5208) in DER, laid out as crypto/FORMAT.md says: what is stored, and what
+  // GenerateDataKeyPair returns.
   SecretBuffer ToPkcs8() const;
 
-  // SubjectPublicKeyInfo (RFC 5280) in DER, as GetPublicKey returns it.
+  // SubjectPublicKeyInfo (RFC 5280) in DER, as GetPublicKey returns it. Points are uncompressed.
   const Bytes& PublicKeyDer() const { return public_key_der_; }
 
   // RSASSA-PSS (RFC 8017) with MGF1 over the same hash and a salt as long as the digest,
@@ -92,7 +92,7 @@ class AsymmetricKey {
   // bytes.
   //
   // Errors: kInvalidArgument if spec() has no key agreement; kValidation if the peer's key is
-  // malformed, of another curve, of a curve that is not given by name, or no point of the curve.
+  // not DER, of another curve, of a curve that is not given by name, or no point of the curve.
   Result<SecretBuffer> DeriveSharedSecret(ByteSpan peer_public_key) const;
 
  private:

@@ -42,6 +42,16 @@ bool HasAesLayer(WrappingAlgorithm algorithm) {
          algorithm == WrappingAlgorithm::kRsaAesKeyWrapSha256;
 }
 
+// Fetched once and never freed.
+const EVP_CIPHER* AesWrapPad(size_t key_bytes) {
+  static EVP_CIPHER* const aes_128 = EVP_CIPHER_fetch(nullptr, "AES-128-WRAP-PAD", nullptr);
+  static EVP_CIPHER* const aes_192 = EVP_CIPHER_fetch(nullptr, "AES-192-WRAP-PAD", nullptr);
+  static EVP_CIPHER* const aes_256 = EVP_CIPHER_fetch(nullptr, "AES-256-WRAP-PAD", nullptr);
+  CHECK(key_bytes == 16 || key_bytes == 24 || key_bytes == 32);
+  if (key_bytes == 16) return aes_128;
+  return key_bytes == 24 ? aes_192 : aes_256;
+}
+
 std::unexpected<Error> FailUnwrap() {
   return Fail(Code::kCorrupt,
               "The encrypted key material cannot be unwrapped to key material for this key: check "
@@ -99,7 +109,6 @@ Result<SecretBuffer> WrappingKey::Unwrap(const ImportRequest& request, ByteSpan 
 }
 
 Result<SecretBuffer> UnwrapWithAes(ByteSpan key, ByteSpan wrapped) {
-  CHECK(key.size() == kAesKeyBytes);
   const auto fail = [] {
     return Fail(Code::kCorrupt, "AES key unwrap: wrong key or changed data");
   };
@@ -108,7 +117,7 @@ Result<SecretBuffer> UnwrapWithAes(ByteSpan key, ByteSpan wrapped) {
       wrapped.size() > kKmsWrappedMaterialBytesMax) {
     return fail();
   }
-  static EVP_CIPHER* const cipher = EVP_CIPHER_fetch(nullptr, "AES-256-WRAP-PAD", nullptr);
+  const EVP_CIPHER* const cipher = AesWrapPad(key.size());
   const std::unique_ptr<EVP_CIPHER_CTX, FreeContext> context(EVP_CIPHER_CTX_new());
   CHECK(cipher != nullptr && context != nullptr);
   EVP_CIPHER_CTX_set_flags(context.get(), EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);

@@ -45,7 +45,9 @@ class WrappingKey {
   // Errors: kInvalidArgument, before anything secret is touched, if CanImport() refuses spec,
   // algorithm and this key together. kCorrupt with one text for everything else, so that who sends
   // ciphertexts of his own making learns nothing from the answers: neither whether the padding was
-  // right, nor the wrapping, nor the material.
+  // right, nor the wrapping, nor the material. How long it took does tell which of these was wrong;
+  // but OAEP and key wrap with padding are secure against who may even see all that is unwrapped,
+  // and OpenSSL tells a right padding from a wrong one in constant time.
   Result<SecretBuffer> Unwrap(const ImportRequest& request, ByteSpan encrypted) const;
 
  private:
@@ -55,8 +57,8 @@ class WrappingKey {
   AsymmetricKey key_;
 };
 
-// AES-256 key unwrap with padding (RFC 5649 section 4.2; KWP-AD of SP 800-38F). REQUIRES: `key` is
-// 32 bytes. Errors: kCorrupt.
+// AES key unwrap with padding (RFC 5649 section 4.2; KWP-AD of SP 800-38F). REQUIRES: `key` is 16,
+// 24 or 32 bytes. Errors: kCorrupt.
 Result<SecretBuffer> UnwrapWithAes(ByteSpan key, ByteSpan wrapped);
 
 }  // namespace secretfs::crypto

@@ -99,11 +99,13 @@ void Follower::FollowChanges(const std::stop_token& stop) {
 
 bool Follower::Announce(const std::stop_token& stop, const std::vector<store::Change>& changes) {
   // The earliest change of each secret, so that what any of them moved counts; kLabelsMoved covers
-  // kMetadata.
+  // kMetadata, and kKeyState covers both.
   std::map<store::PathId, store::Change> by_path;
   for (const store::Change& change : changes) {
     auto [place, is_new] = by_path.try_emplace(change.path, change);
-    if (!is_new && change.kind != store::ChangeKind::kMetadata) place->second.kind = change.kind;
+    const bool covers = change.kind != store::ChangeKind::kMetadata &&
+                        place->second.kind != store::ChangeKind::kKeyState;
+    if (!is_new && covers) place->second.kind = change.kind;
   }
   std::map<uint64_t, bool> known_directories;
   for (const auto& [path, change] : by_path) {

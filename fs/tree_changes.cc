@@ -62,7 +62,9 @@ Result<std::vector<ShownFile>> Tree::FilesChangedBy(const store::Change& change)
   if (change.kind == store::ChangeKind::kMetadata) return files;
   for (const store::Label& label : secret->labels) {
     const store::Version* version = secret->FindVersionByNumber(label.version);
-    if (label.moved_at < change.at || version == nullptr) continue;
+    const bool shows_other =
+        change.kind == store::ChangeKind::kKeyState || label.moved_at >= change.at;
+    if (!shows_other || version == nullptr) continue;
     TRY(AddShownTriple(LabelDirectory(label, change.path),
                        path + "/_labels/" + store::EscapeFreeText(label.name), *version, files));
     if (label.name == store::kCurrent) TRY(AddShownTriple(directory, path, *version, files));

@@ -257,7 +257,8 @@ Status CheckKeyPolicy(std::string_view policy, const KeyPolicyCheck& check) {
   const Json found = document.value("Statement", Json());
   const std::vector<Json> statements =
       found.is_array() ? std::vector<Json>(found.begin(), found.end()) : std::vector<Json>{found};
-  if (statements.empty()) return Malformed("The policy needs at least one Statement.");
+  if (statements.empty() || found.is_null())
+    return Malformed("The policy needs at least one Statement.");
   bool lets_replace = check.bypass_lockout;
   for (const Json& statement : statements) {
     TRY(CheckStatement(statement));

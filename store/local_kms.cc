@@ -180,6 +180,8 @@ Result<LocalKms::NewGeneration> LocalKms::Generate(const crypto::KeyId& key,
 }
 
 Status LocalKms::CheckRoot(const NewGeneration& generation) const {
+  // Whoever changes the root key holds this until the new one is in use.
+  MutexLock lock(root_mutex_);
   if (generation.root_generation == root_generation_) return {};
   return Fail(Code::kUnavailable, "the root key was changed at this moment; try again");
 }

@@ -195,7 +195,7 @@ class LocalKms final : public KmsService, private crypto::KeySource {
   Result<NewGeneration> Wrap(const crypto::KeyId& key, const crypto::MaterialId& material,
                              const crypto::SecretBuffer& bytes) const;
   // The root key is still the one that wrapped it. REQUIRES: inside a mutation.
-  Status CheckRoot(const NewGeneration& generation) const;
+  Status CheckRoot(const NewGeneration& generation) const EXCLUDES(root_mutex_);
 
   // --- data under keys (local_kms_crypto.cc)
   // Finds a key of which `action` is asked, and checks that it is for `usage` and can be used.

@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 
+#include "crypto/asymmetric_key.h"
 #include "crypto/envelope.h"
 #include "crypto/root_key.h"
 #include "tests/crypto/key_directory.h"
@@ -71,6 +72,37 @@ TEST_F(FormatTest, RootKeySources) {
             Example("root-key-source-passphrase"));
   EXPECT_EQ(ToHex(EncodeRootKeySource(CredentialSource{"root-key"})),
             Example("root-key-source-credential"));
+}
+
+TEST_F(FormatTest, KmsKeyMaterial) {
+  for (const auto& [spec, name] :
+       {std::pair(KeySpec::kEccNistP256, "key-material-ecc-nist-p256"),
+        std::pair(KeySpec::kEccNistEdwards25519, "key-material-ecc-nist-edwards25519")}) {
+    const auto material = SecretBuffer::CopyOf(FromHex(Example(name)).value());
+    const auto key = AsymmetricKey::FromPkcs8(spec, material);
+    ASSERT_TRUE(key) << name;
+    EXPECT_EQ(ToHex(key->ToPkcs8().Reveal()), Example(name));
+  }
+}
+
+// The row of a number has the names in their columns.
+TEST_F(FormatTest, NumbersOfKmsKeys) {
+  std::ifstream page(SECRETFS_SOURCE_DIR "/crypto/FORMAT.md");
+  const auto name_of = [](const auto value) {
+    return value.has_value() ? std::string(NameOf(*value)) : std::string();
+  };
+  std::map<std::string, int> rows;
+  for (std::string line; std::getline(page, line);) ++rows[line];
+  for (uint8_t number = 1; number <= AllOf<KeySpec>().size(); ++number) {
+    const std::string row = "| " + std::to_string(number) + " | " +
+                            name_of(FromNumber<KeySpec>(number)) + " | " +
+                            name_of(FromNumber<KeyUsage>(number)) + " | " +
+                            name_of(FromNumber<EncryptionAlgorithm>(number)) + " | " +
+                            name_of(FromNumber<SigningAlgorithm>(number)) + " | " +
+                            name_of(FromNumber<MacAlgorithm>(number)) + " | " +
+                            name_of(FromNumber<WrappingAlgorithm>(number)) + " |";
+    EXPECT_EQ(rows[row], 1) << row;
+  }
 }
 
 TEST_F(FormatTest, EncryptionContext) {

@@ -13,11 +13,15 @@
 #include <vector>
 
 #include "crypto/aead.h"
+#include "crypto/asymmetric_key.h"
 #include "crypto/envelope.h"
 #include "crypto/gcm.h"
+#include "crypto/key_import.h"
+#include "crypto/mac.h"
 #include "crypto/secret_memory.h"
 #include "tests/crypto/key_directory.h"
 #include "tests/crypto/memory_key_source.h"
+#include "tests/crypto/rsa_test_keys.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/fake_random.h"
 
@@ -194,6 +198,123 @@ int OpenWithEnvelope() {
 
 TEST_F(MemoryTracesDeathTest, EnvelopeLeavesNeitherDataKeyNorValue) {
   EXPECT_EXIT(_exit(OpenWithEnvelope()), ::testing::ExitedWithCode(0), "");
+}
+
+// The numbers of a key stand in memory as in DER or, in OpenSSL's BIGNUM, the other way round.
+using Needles = std::vector<Needle>;
+
+void AddBothWays(Needles& needles, ByteSpan number) {
+  needles.push_back(Complement(Bytes(number.begin(), number.end())));
+  needles.push_back(Complement(Bytes(number.rbegin(), number.rend())));
+}
+
+bool AllAreFound(const Needles& needles) {
+  for (size_t i = 0; i < needles.size(); i += 2) {
+    if (CountInMemory(needles[i]) + CountInMemory(needles[i + 1]) == 0) return false;
+  }
+  return true;
+}
+
+int SearchForAll(const Needles& needles) {
+  for (const Needle& needle : needles) {
+    if (const int found = SearchFor(needle); found != 0) return found;
+  }
+  return 0;
+}
+
+// d, p and q of a PKCS#8 DER of 2048 bits; the sequence of its numbers begins at byte 26.
+Needles RsaNumbers(ByteSpan pkcs8) {
+  constexpr size_t kHeaderBytes = 4;
+  constexpr size_t kFirstPrivate = 3;  // After version, n and e.
+  constexpr size_t kNumbers = 6;
+  Needles needles;
+  size_t at = 26 + kHeaderBytes;
+  for (size_t i = 0; i < kNumbers; ++i) {
+    const size_t size_bytes = pkcs8[at + 1] < 0x80 ? 0 : pkcs8[at + 1] & 0x7fu;
+    size_t size = size_bytes == 0 ? pkcs8[at + 1] : 0;
+    for (size_t j = 0; j < size_bytes; ++j) size = size << 8 | pkcs8[at + 2 + j];
+    ByteSpan number = pkcs8.subspan(at + 2 + size_bytes, size);
+    at += 2 + size_bytes + size;
+    if (number[0] == 0) number = number.subspan(1);
+    if (i >= kFirstPrivate) AddBothWays(needles, number);
+  }
+  return needles;
+}
+
+// The private numbers in what ToPkcs8() writes.
+Needles PrivateNumbers(KeySpec spec, ByteSpan pkcs8) {
+  if (ModulusBytes(spec) != 0) return RsaNumbers(pkcs8);
+  const size_t size = spec == KeySpec::kEccNistP384 ? 48 : spec == KeySpec::kEccNistP521 ? 66 : 32;
+  size_t at = 35;
+  if (spec == KeySpec::kEccNistP256) at = 36;
+  if (spec == KeySpec::kEccSecgP256k1) at = 33;
+  if (spec == KeySpec::kEccNistEdwards25519) at = 16;
+  Needles needles;
+  AddBothWays(needles, pkcs8.subspan(at, size));
+  return needles;
+}
+
+bool DoesAllItCan(const AsymmetricKey& key) {
+  bool works = true;
+  for (const auto algorithm : SigningAlgorithmsOf(key.spec(), KeyUsage::kSignVerify)) {
+    works &= key.Sign({algorithm, MessageType::kRaw, AsBytes("message")}).has_value();
+  }
+  for (const auto algorithm : EncryptionAlgorithmsOf(key.spec(), KeyUsage::kEncryptDecrypt)) {
+    const auto ciphertext = key.Encrypt(algorithm, SecretBuffer(32));
+    works &= ciphertext && key.Decrypt(algorithm, *ciphertext);
+  }
+  if (!KeyAgreementAlgorithmsOf(key.spec(), KeyUsage::kKeyAgreement).empty()) {
+    works &= key.DeriveSharedSecret(key.PublicKeyDer()).has_value();
+  }
+  return works;
+}
+
+// Makes a key, writes, reads and uses it, and lets it die.
+int UseKeyPair(KeySpec spec) {
+  ProtectProcess();
+  Needles needles;
+  {
+    const AsymmetricKey made = AsymmetricKey::Generate(spec).value();
+    const SecretBuffer pkcs8 = made.ToPkcs8();
+    needles = PrivateNumbers(spec, pkcs8.Reveal());
+    const auto read = AsymmetricKey::FromPkcs8(spec, pkcs8);
+    if (!AllAreFound(needles) || !read || !DoesAllItCan(made) || !DoesAllItCan(*read)) {
+      return kNeverFound;
+    }
+  }
+  return SearchForAll(needles);
+}
+
+TEST_F(MemoryTracesDeathTest, AKeyPairLeavesNoPrivateNumber) {
+  for (const KeySpec spec : SupportedKeyPairs()) {
+    if (ModulusBytes(spec) > ModulusBytes(KeySpec::kRsa2048)) continue;
+    EXPECT_EXIT(_exit(UseKeyPair(spec)), ::testing::ExitedWithCode(0), "") << NameOf(spec);
+  }
+}
+
+int UseMacKeyAndImport() {
+  ProtectProcess();
+  testing::FakeRandom random;
+  Needles needles;
+  {
+    const MacKey key = MacKey::Generate(KeySpec::kHmac256, random).value();
+    AddBothWays(needles, key.material().Reveal());
+    const auto spec = WrappingKeySpec::kRsa2048;
+    const auto wrapping_key = WrappingKey::FromOwnPkcs8(spec, RsaTestKeyPkcs8(KeySpec::kRsa2048));
+    const auto wrapped =
+        TestKey(KeySpec::kRsa2048).Encrypt(EncryptionAlgorithm::kRsaesOaepSha256, key.material());
+    const auto unwrapped =
+        wrapping_key->Unwrap({KeySpec::kHmac256, WrappingAlgorithm::kRsaesOaepSha256}, *wrapped);
+    if (!AllAreFound(needles) || !key.Mac(MacAlgorithm::kHmacSha256, AsBytes("message")) ||
+        !unwrapped || !unwrapped->Equals(key.material())) {
+      return kNeverFound;
+    }
+  }
+  return SearchForAll(needles);
+}
+
+TEST_F(MemoryTracesDeathTest, AMacKeyLeavesNothingWhetherMadeOrImported) {
+  EXPECT_EXIT(_exit(UseMacKeyAndImport()), ::testing::ExitedWithCode(0), "");
 }
 
 }  // namespace

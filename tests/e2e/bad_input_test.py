@@ -79,9 +79,9 @@ class BadInputTest(unittest.TestCase):
             shutil.copy(data + ".whole", data)
         with open(data, "r+b") as file:
             content = file.read()
-            header = content.index(b"SECRETFS\x00\x00\x00\x01")
+            header = content.index(b"SECRETFS\x00\x00\x00\x02")
             file.seek(header + 11)
-            file.write(b"\x02")
+            file.write(b"\x03")
         self.expect(CONFLICT, "newer", run=self.mount_command())
         shutil.copy(data + ".whole", data)
         d.mount()

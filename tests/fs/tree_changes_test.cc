@@ -46,6 +46,13 @@ TEST_F(TreeChangesTest, LabelsThatStayedShowWhatTheyShowed) {
                                    "prod/db/_labels/blue/_version"}));
 }
 
+TEST_F(TreeChangesTest, AKeysStateChangesWhatEveryLabelShows) {
+  const TimeMs before = clock_.NowMs() - 60'000;
+  const std::set<std::string> all = Changed(store::ChangeKind::kLabelsMoved, before);
+  clock_.Advance(1000);
+  EXPECT_EQ(Changed(store::ChangeKind::kKeyState, clock_.NowMs()), all);
+}
+
 TEST_F(TreeChangesTest, MetadataChangesMetaAlone) {
   EXPECT_EQ(Changed(store::ChangeKind::kMetadata, 0), (std::set<std::string>{"prod/db/_meta"}));
 }
