@@ -246,11 +246,11 @@ Result<AwsAnswer> AwsClient::VerifyAudit() const {
 Result<FetchedValue> ParseValue(const AwsAnswer& answer) {
   TRY_ASSIGN(AwsMessage message, ParseAwsMessage(answer.Reveal()));
   FetchedValue value{.version_id = TextOf(message.members, "VersionId"), .bytes = {}};
-  if (message.secret_string) {
-    value.bytes = *std::move(message.secret_string);
-  } else if (message.secret_binary) {
+  if (auto text = message.Take("SecretString")) {
+    value.bytes = *std::move(text);
+  } else if (auto binary = message.Take("SecretBinary")) {
     value.kind = store::ValueKind::kBinary;
-    value.bytes = *std::move(message.secret_binary);
+    value.bytes = *std::move(binary);
   } else {
     return Unexpected();
   }

@@ -12,27 +12,27 @@
 namespace secretfs::mount {
 namespace {
 
+using store::AwsService;
+
 constexpr int64_t kAuditEventsDefault = 100;
 constexpr int64_t kAuditEventsMax = 1000;
 
-HttpAnswer AnswerOf(AwsOutcome outcome) {
+constexpr std::string_view kKmsPrefix = "TrentService.";
+
+// The two differ in how they write a message; some errors of KMS have none.
+HttpAnswer AnswerOf(AwsOutcome outcome, AwsService service) {
   if (outcome) return {.status = 200, .error_type = "", .body = *std::move(outcome)};
-  const AwsFailure& failure = outcome.error();
+  const auto& [error, own_name] = outcome.error();
+  const std::string name(own_name.empty() ? store::AwsErrorName(error.code, service) : own_name);
   Json body;
-  body["__type"] = failure.name;
-  body["Message"] = failure.message;
-  return {failure.http_status, std::string(failure.name), ToText(body)};
+  body["__type"] = name;
+  if (!error.message.empty()) {
+    body[service == AwsService::kKms ? "message" : "Message"] = error.message;
+  }
+  return {AwsHttpStatus(error.code, service), name, ToText(body)};
 }
 
 }  // namespace
-
-AwsFailure::AwsFailure(const Error& error)
-    : name(store::AwsErrorName(error.code)),
-      http_status(AwsHttpStatus(error.code)),
-      message(error.message) {}
-
-AwsFailure::AwsFailure(std::string_view error_name, std::string text)
-    : name(error_name), http_status(AwsHttpStatus(Code::kValidation)), message(std::move(text)) {}
 
 struct AwsEndpoint::Operation {
   std::string_view target;
@@ -63,25 +63,29 @@ const AwsEndpoint::Operation* AwsEndpoint::FindOperation(std::string_view target
 }
 
 HttpAnswer AwsEndpoint::Answer(HttpRequest request) {
-  return AnswerOf(Run(request));
+  const bool is_kms = request.target.starts_with(kKmsPrefix);
+  const AwsService service = is_kms ? AwsService::kKms : AwsService::kSecretsManager;
+  return AnswerOf(Run(request, service), service);
 }
 
-AwsOutcome AwsEndpoint::Run(const HttpRequest& request) {
+AwsOutcome AwsEndpoint::Run(const HttpRequest& request, AwsService service) {
   if (request.content_type != kAwsJsonType) {
     return std::unexpected(
         AwsFailure(kSerialization, "The Content-Type must be " + std::string(kAwsJsonType) + "."));
   }
-  const Operation* operation = FindOperation(request.target);
-  if (operation == nullptr) {
+  const bool is_kms = service == AwsService::kKms;
+  const Operation* operation = is_kms ? nullptr : FindOperation(request.target);
+  if (operation == nullptr && !is_kms) {
     return std::unexpected(
         AwsFailure(kUnknownOperation, "The operation " + request.target + " is not known here."));
   }
-  auto message = ParseAwsMessage(request.body.Reveal());
+  auto message = ParseAwsMessage(request.body.Reveal(), service);
   if (!message) return std::unexpected(AwsFailure(kSerialization, message.error().message));
 
   const auto principal = callers_.PrincipalOf(request.peer.uid, request.peer.gid);
   const store::Caller caller{*principal, store::Door::kSocket, request.peer.pid};
   AwsCall call{caller, request.id, *message};
+  if (is_kms) return kms_.Run(request.target.substr(kKmsPrefix.size()), call);
   return (this->*operation->run)(call);
 }
 

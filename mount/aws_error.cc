@@ -2,11 +2,14 @@
 
 namespace secretfs::mount {
 
-unsigned AwsHttpStatus(Code code) {
+unsigned AwsHttpStatus(Code code, store::AwsService service) {
   constexpr unsigned kBadRequest = 400;
   constexpr unsigned kServerError = 500;
-  return store::AwsErrorName(code) == store::AwsErrorName(Code::kInternal) ? kServerError
-                                                                           : kBadRequest;
+  const std::string_view name = store::AwsErrorName(code, service);
+  const bool is_servers =
+      name == store::AwsErrorName(Code::kInternal, service) ||
+      name == store::AwsErrorName(Code::kKeyUnavailable, store::AwsService::kKms);
+  return is_servers ? kServerError : kBadRequest;
 }
 
 Code CodeOfAwsError(std::string_view name) {
@@ -15,8 +18,9 @@ Code CodeOfAwsError(std::string_view name) {
     const auto code = static_cast<Code>(number);
     for (const store::AwsService service :
          {store::AwsService::kSecretsManager, store::AwsService::kKms}) {
-      const bool is_server_error = AwsHttpStatus(code) != AwsHttpStatus(Code::kValidation);
-      if (!is_server_error && store::AwsErrorName(code, service) == name) return code;
+      const bool is_internal =
+          store::AwsErrorName(code, service) == store::AwsErrorName(Code::kInternal, service);
+      if (!is_internal && store::AwsErrorName(code, service) == name) return code;
     }
   }
   if (name == kUnknownOperation || name == kSerialization || name == kInvalidNextToken) {

@@ -15,7 +15,7 @@ inline constexpr std::string_view kInvalidNextToken = "InvalidNextTokenException
 
 // 400 for what a client did or may not do; 500 only where sending the request again can help, since
 // SDKs do that.
-unsigned AwsHttpStatus(Code code);
+unsigned AwsHttpStatus(Code code, store::AwsService service = store::AwsService::kSecretsManager);
 
 // The inverse of AwsErrorName() for a client: what kind of failure a name means. Unknown names are
 // kInternal. ExitStatusOf() of it is the exit status of the command.

@@ -16,15 +16,6 @@ constexpr LengthLimits kTokenLimits{.characters_max = 64};
 constexpr LengthLimits kLabelLimits{.characters_max = 256, .items_max = 20};
 constexpr LengthLimits kPageTokenLimits{.characters_max = 4096};
 
-std::unexpected<AwsFailure> Refuse(Code code, std::string message) {
-  return std::unexpected(AwsFailure(Error{code, std::move(message)}));
-}
-
-std::unexpected<AwsFailure> RefuseMember(const MemberReader& in) {
-  if (in.wrong_type()) return std::unexpected(AwsFailure(kSerialization, in.problem()));
-  return Refuse(Code::kValidation, in.problem());
-}
-
 Json IdentityJson(const store::SecretIdentity& secret) {
   Json out;
   out["ARN"] = secret.arn;
@@ -41,16 +32,15 @@ std::string WrittenJson(const store::WrittenVersion& written, bool with_stages) 
 
 // The value of a request, if it has one; AWS takes one form, not both.
 std::expected<std::optional<store::NewValue>, AwsFailure> TakeValue(AwsMessage& message) {
-  if (message.secret_string && message.secret_binary) {
+  std::optional<crypto::SecretBuffer> text = message.Take("SecretString");
+  std::optional<crypto::SecretBuffer> binary = message.Take("SecretBinary");
+  if (text && binary) {
     return Refuse(Code::kInvalidArgument,
                   "You can't specify both a SecretString and a SecretBinary.");
   }
   std::optional<store::NewValue> value;
-  if (message.secret_string) {
-    value = {store::ValueKind::kString, *std::exchange(message.secret_string, std::nullopt)};
-  } else if (message.secret_binary) {
-    value = {store::ValueKind::kBinary, *std::exchange(message.secret_binary, std::nullopt)};
-  }
+  if (text) value = {store::ValueKind::kString, *std::move(text)};
+  if (binary) value = {store::ValueKind::kBinary, *std::move(binary)};
   return value;
 }
 

@@ -73,7 +73,8 @@ struct Secret {
   TimeMs changed_at = 0;
   std::optional<TimeMs>
       deletion_at;          // Scheduled time of destruction; the secret is marked for deletion.
-  std::string kms_key_id;   // As given, and resolved anew by each write. Empty: the default key.
+  std::string kms_key_id;   // As given, and resolved anew by each write. Empty: the default key,
+                            // whatever it was called.
   crypto::KeyId kms_key{};  // What it was when last resolved.
   std::vector<Version> versions;  // Oldest first.
   std::vector<Label> labels;      // By name.

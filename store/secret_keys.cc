@@ -111,8 +111,8 @@ Result<crypto::SecretBuffer> LocalService::Unseal(const Secret& secret, const Ve
 Result<LocalService::KeyMove> LocalService::PrepareMove(const Caller& caller, const Secret& seen,
                                                         const std::string& kms_key_id) {
   KeyMove move;
-  move.kms_key_id = kms_key_id;
   TRY_ASSIGN(move.key, FindKey(caller, kms_key_id, KeyCheck::kNamedAnew));
+  if (move.key != kms_.default_key()) move.kms_key_id = kms_key_id;
   for (const Version* version : MovingVersions(seen)) {
     TRY(DecideKms(caller.principal, Action::kKmsDecrypt, version->kms_key));
     Bytes envelope;

@@ -161,7 +161,7 @@ Result<WrittenVersion> LocalService::InsertSecret(const SecretName& name, Create
   secret.ever_tagged = !request.tags.empty();
   secret.tags = request.tags;
   secret.created_at = secret.changed_at = clock_.NowMs();
-  secret.kms_key_id = request.kms_key_id;
+  if (key != kms_.default_key()) secret.kms_key_id = request.kms_key_id;
   secret.kms_key = key;
   secret.arn = SecretArn(realm(), secret.name, secret.arn_suffix);
   event.resource_arn = secret.arn;

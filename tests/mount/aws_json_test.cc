@@ -5,8 +5,9 @@
 namespace secretfs::mount {
 namespace {
 
-std::string TextOf(const std::optional<crypto::SecretBuffer>& buffer) {
-  return buffer ? std::string(AsText(buffer->Reveal())) : "absent";
+std::string TextOf(const Result<AwsMessage>& message, std::string_view name) {
+  const auto found = message->secrets.find(name);
+  return found == message->secrets.end() ? "absent" : std::string(AsText(found->second.Reveal()));
 }
 
 // A string value of all code points below U+0100, so of all bytes that UTF-8 text has there.
@@ -24,8 +25,8 @@ TEST(AwsJsonTest, ValueIsTakenOutBeforeTheLibrarySeesIt) {
   const auto message = ParseAwsMessage(
       AsBytes(R"({"SecretId":"a","SecretString":"top","RotationToken":"proof","Tags":[]})"));
   ASSERT_TRUE(message);
-  EXPECT_EQ(TextOf(message->secret_string), "top");
-  EXPECT_EQ(TextOf(message->secret_binary), "absent");
+  EXPECT_EQ(TextOf(message, "SecretString"), "top");
+  EXPECT_EQ(TextOf(message, "SecretBinary"), "absent");
   EXPECT_EQ(ToText(message->members), R"({"SecretId":"a","Tags":[]})");
 }
 
@@ -33,7 +34,7 @@ TEST(AwsJsonTest, DuplicateValuesLeaveNoTrace) {
   const auto message =
       ParseAwsMessage(AsBytes(R"({"SecretString":"one","SecretString":"two","A":1})"));
   ASSERT_TRUE(message);
-  EXPECT_EQ(TextOf(message->secret_string), "two");
+  EXPECT_EQ(TextOf(message, "SecretString"), "two");
   EXPECT_EQ(ToText(message->members), R"({"A":1})");
 }
 
@@ -42,7 +43,7 @@ TEST(AwsJsonTest, EveryCharacterOfStringSurvivesTheRoundTrip) {
   const auto text = ComposeAwsMessage({{"Name", "n"}}, store::ValueKind::kString, AsBytes(value));
   const auto message = ParseAwsMessage(text.Reveal());
   ASSERT_TRUE(message);
-  EXPECT_EQ(TextOf(message->secret_string), value);
+  EXPECT_EQ(TextOf(message, "SecretString"), value);
   EXPECT_EQ(ToText(message->members), R"({"Name":"n"})");
 }
 
@@ -52,15 +53,42 @@ TEST(AwsJsonTest, EveryByteOfBinarySurvivesTheRoundTrip) {
   const auto text = ComposeAwsMessage(Json::object(), store::ValueKind::kBinary, value);
   const auto message = ParseAwsMessage(text.Reveal());
   ASSERT_TRUE(message);
-  EXPECT_EQ(TextOf(message->secret_binary), AsText(value));
-  EXPECT_EQ(TextOf(message->secret_string), "absent");
+  EXPECT_EQ(TextOf(message, "SecretBinary"), AsText(value));
+  EXPECT_EQ(TextOf(message, "SecretString"), "absent");
+}
+
+TEST(AwsJsonTest, SecretsOfKmsStayApartInItsMessagesOnly) {
+  const std::string_view text =
+      R"({"Plaintext":"dG9w","PrivateKeyPlaintext":"dG9w","SharedSecret":"dG9w","Message":"dG9w",
+          "Mac":"dG9w","KeyStorePassword":"top","XksProxyAuthenticationCredential":{"a":"top"},
+          "CiphertextBlob":"dG9w"})";
+  auto message = ParseAwsMessage(AsBytes(text), store::AwsService::kKms);
+  ASSERT_TRUE(message);
+  EXPECT_EQ(ToText(message->members), R"({"CiphertextBlob":"dG9w"})");
+  for (const char* name : {"Plaintext", "PrivateKeyPlaintext", "SharedSecret", "Message", "Mac"}) {
+    EXPECT_EQ(TextOf(message, name), "top") << name;
+    EXPECT_TRUE(message->Take(name));
+    EXPECT_FALSE(message->Take(name));
+  }
+  EXPECT_TRUE(message->secrets.empty());
+  // The text of an error.
+  const auto error = ParseAwsMessage(AsBytes(R"({"__type":"X","Message":"no secret!"})"));
+  ASSERT_TRUE(error);
+  EXPECT_EQ(error->members["Message"], "no secret!");
+}
+
+TEST(AwsJsonTest, SecretsAreWrittenBehindTheMembers) {
+  const auto text =
+      ComposeAwsMessage({{"KeyId", "k"}}, {{"Plaintext", AsBytes("top")}, {"Mac", AsBytes("")}});
+  EXPECT_EQ(AsText(text.Reveal()), R"({"KeyId":"k","Plaintext":"dG9w","Mac":""})");
+  EXPECT_EQ(AsText(ComposeAwsMessage(Json::object(), {{"Plaintext", AsBytes("t")}}).Reveal()),
+            R"({"Plaintext":"dA=="})");
 }
 
 TEST(AwsJsonTest, NullValueIsAbsent) {
   const auto message = ParseAwsMessage(AsBytes(R"({"SecretString":null,"SecretBinary":null})"));
   ASSERT_TRUE(message);
-  EXPECT_FALSE(message->secret_string);
-  EXPECT_FALSE(message->secret_binary);
+  EXPECT_TRUE(message->secrets.empty());
 }
 
 TEST(AwsJsonTest, RefusesWhatIsMalformed) {
@@ -94,6 +122,24 @@ TEST(AwsJsonTest, ReaderTakesTypedMembersAndTreatsNullAsAbsent) {
   EXPECT_FALSE(in.Text("N"));
   EXPECT_FALSE(in.Flag("Absent"));
   EXPECT_FALSE(in.failed());
+}
+
+TEST(AwsJsonTest, ReaderTakesMapsBlobsTimesAndObjects) {
+  const Json members = Json::parse(
+      R"({"M":{"a":"1","b":""},"B":"AP8=","T":1700000000.5,"O":{"x":1},"K":[{"TagKey":"k",
+          "TagValue":"v"}],"N":null})");
+  MemberReader in(members);
+  EXPECT_EQ(in.TextMap("M"), (std::map<std::string, std::string>{{"a", "1"}, {"b", ""}}));
+  EXPECT_EQ(in.Blob("B"), (Bytes{0x00, 0xFF}));
+  EXPECT_EQ(in.Time("T"), 1700000000500);
+  EXPECT_EQ(in.Object("O"), (Json{{"x", 1}}));
+  EXPECT_EQ(in.Tags("K", {.key = "TagKey", .value = "TagValue"}),
+            (std::map<std::string, std::string>{{"k", "v"}}));
+  EXPECT_TRUE(in.TextMap("N").empty());
+  EXPECT_TRUE(in.Blob("N").empty());
+  EXPECT_FALSE(in.Time("N"));
+  EXPECT_TRUE(in.Object("Absent").empty());
+  EXPECT_FALSE(in.failed()) << in.problem();
 }
 
 TEST(AwsJsonTest, ReaderKeepsTheFirstProblem) {
@@ -146,6 +192,12 @@ TEST(AwsJsonTest, ReaderFailsOnWrongTypes) {
   EXPECT_TRUE(fails([](MemberReader& in) { in.Tags("G"); }));
   EXPECT_TRUE(fails([](MemberReader& in) { in.Integer("H"); }));
   EXPECT_TRUE(fails([](MemberReader& in) { in.Tags("I"); }));
+  EXPECT_TRUE(fails([](MemberReader& in) { in.TextMap("A"); }));
+  EXPECT_TRUE(fails([](MemberReader& in) { in.TextMap("G"); }));
+  EXPECT_TRUE(fails([](MemberReader& in) { in.Object("E"); }));
+  EXPECT_TRUE(fails([](MemberReader& in) { in.Blob("D"); }));
+  EXPECT_TRUE(fails([](MemberReader& in) { in.Time("D"); }));
+  EXPECT_TRUE(fails([](MemberReader& in) { in.Time("H"); }));
 }
 
 TEST(AwsJsonTest, TimesKeepTheirMilliseconds) {
