@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -22,6 +23,7 @@
 #include "mount/http_server.h"
 #include "mount/keeper_link.h"
 #include "mount/log_file.h"
+#include "mount/root_key_changer.h"
 #include "mount/status.h"
 #include "store/secret_service.h"
 
@@ -132,13 +134,19 @@ EndReason WaitForEnd(KeeperLink& link, int ended, bool ends_with_keeper) {
 
 // The parts of a running daemon, in the order in which they start.
 struct Daemon {
+  // What the root key changer needs to know, and the random source that it takes from.
+  struct RootKeys {
+    RootKeyChanger::Reader reader;
+    crypto::RandomSource& random;
+  };
   Daemon(std::unique_ptr<store::SecretService> opened, fs::SharedStatePtr shared_state,
-         const Config& config, const Clock& clock)
+         const Config& config, const RootKeys& root_keys, const Clock& clock)
       : service(std::move(opened)),
         callers(service->realm(), service->header().owner_uid, clock),
         state(std::move(shared_state)),
         status(*service, *state, config.mountpoint, clock),
-        endpoint(*service, callers, status),
+        changer(*service, root_keys.reader, root_keys.random),
+        endpoint(*service, callers, status, changer),
         tree(*service, state->caller_memory, clock, {.status = [this] { return status.Text(); }}) {}
 
   Status OpenDoors(DaemonDescriptors descriptors, UniqueFd device, const DaemonOptions& options,
@@ -174,6 +182,7 @@ struct Daemon {
   fs::Callers callers;
   fs::SharedStatePtr state;
   StatusReporter status;
+  RootKeyChanger changer;
   AwsEndpoint endpoint;
   fs::Tree tree;
   UniqueFd toucher;
@@ -192,9 +201,20 @@ Result<std::unique_ptr<crypto::RootKey>> ObtainRootKey(const DaemonOptions& opti
                                                        crypto::RandomSource& random) {
   TRY_ASSIGN(const store::StoreHeader header,
              store::SecretService::ReadHeader(options.config.store));
-  const crypto::RootKeySource& source =
-      options.root_key ? *options.root_key : header.root_key_source;
-  auto key = crypto::OpenRootKey(source, options.root_key_environment, random);
+  crypto::RootKeyEnvironment environment = options.root_key_environment;
+  environment.opens = [&header](crypto::RootKey& key) {
+    return key.Unwrap(header.wrapped_store_key, store::StoreKeyPurpose(header.store_id))
+        .has_value();
+  };
+  auto key =
+      crypto::OpenRootKey(options.root_key.value_or(header.root_key_source), environment, random);
+  // The command line said where the root key was when the store was mounted: it may have got
+  // another since, and that one's place is in the header.
+  const bool is_outdated = options.root_key && (!key || !environment.opens(**key));
+  if (is_outdated && !std::holds_alternative<crypto::PassphraseSource>(header.root_key_source)) {
+    auto now = crypto::OpenRootKey(header.root_key_source, environment, random);
+    if (now && environment.opens(**now)) return now;
+  }
   if (!key && key.error().code == Code::kNotFound) {
     return Fail(Code::kSealed, "store " + options.config.store +
                                    " stays sealed: " + key.error().message +
@@ -227,13 +247,17 @@ Status Serve(const DaemonOptions& options, KeeperLink& link, DaemonDescriptors d
   TRY(link.Send(KeeperWord::kLoaded));
   TRY(link.Await(KeeperWord::kOpen));
   TRY_ASSIGN(const auto root_key, ObtainRootKey(options, random));
+  const uid_t reader = geteuid();
   TRY(BecomeUser(options.user));
   TRY(CheckReach(config.store));
   TRY_ASSIGN(auto service, OpenService(options, *root_key, clock, random));
   TRY(fs::ClaimFor(*state, service->header().store_id));
   TRY(link.Send(KeeperWord::kOpened));
   TRY_ASSIGN(KeeperMessage mounted, link.Await(KeeperWord::kServe));
-  Daemon daemon(std::move(service), std::move(state), config, clock);
+  const Daemon::RootKeys root_keys{
+      {.deposit = options.root_key_environment.deposit, .is_this_user = reader == geteuid()},
+      random};
+  Daemon daemon(std::move(service), std::move(state), config, root_keys, clock);
   TRY(daemon.OpenDoors(std::move(descriptors), std::move(mounted.descriptor), options, random));
   Log(LogLevel::kInfo, "store " + config.store + " is mounted on " + config.mountpoint +
                            " and answers on " + config.socket);
