@@ -328,9 +328,9 @@ Result<std::vector<std::pair<std::string, std::string>>> ParseFields(const AwsAn
   return fields;
 }
 
-std::string ErrorJson(const Error& error) {
+std::string ErrorJson(const Error& error, store::AwsService service) {
   Json out;
-  out["error"]["code"] = store::AwsErrorName(error.code);
+  out["error"]["code"] = store::AwsErrorName(error.code, service);
   out["error"]["message"] = error.message;
   return ToText(out);
 }

@@ -12,6 +12,7 @@
 #include "crypto/base/result.h"
 #include "crypto/random.h"
 #include "crypto/secret_buffer.h"
+#include "store/error_name.h"
 #include "store/secret.h"
 #include "store/secret_service.h"
 
@@ -147,7 +148,8 @@ Result<AuditVerdict> ParseAuditVerdict(const AwsAnswer& answer);
 Result<std::vector<std::pair<std::string, std::string>>> ParseFields(const AwsAnswer& answer);
 
 // An error as one line of JSON: {"error":{"code":"ResourceNotFoundException","message":"..."}}.
-std::string ErrorJson(const Error& error);
+std::string ErrorJson(const Error& error,
+                      store::AwsService service = store::AwsService::kSecretsManager);
 // One JSON object with string members.
 std::string FieldsJson(const std::vector<std::pair<std::string, std::string>>& fields);
 

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <exception>
 #include <vector>
 
@@ -85,6 +86,29 @@ std::string NextStep(const Error& error, const std::string& verb, const std::str
   return "";
 }
 
+bool IsAboutKeys(const Cli& cli) {
+  return cli.verb.starts_with("key ");
+}
+
+// The same for KMS keys; empty: as for everything else.
+std::string KeyNextStep(Code code, const std::string& name) {
+  const std::string key = name.empty() ? "KEY" : name;
+  switch (code) {
+    case Code::kNotFound:
+      return "see what there is with: secretfs key ls";
+    case Code::kDisabled:
+      return "enable it with: secretfs key enable " + key;
+    case Code::kInvalidCiphertext:
+      return "check that it is whole, and that --context is what it was encrypted with";
+    case Code::kFailedPrecondition:
+    case Code::kAlreadyExists:
+    case Code::kConflict:
+      return "see its state with: secretfs key describe " + key;
+    default:
+      return "";
+  }
+}
+
 // "secretfs: <what>: <reason>; <next step>". A reason that has a ";" names its own next step, and
 // one that begins with what the command was about need not hear it twice.
 std::string ErrorLine(const Cli& cli, const Error& error) {
@@ -96,17 +120,25 @@ std::string ErrorLine(const Cli& cli, const Error& error) {
   const bool names_it = !name.empty() && error.message.starts_with(name + ": ");
   std::string line = "secretfs: " + (names_it ? verb : subject) + ": " + error.message;
   if (line.ends_with('.')) line.pop_back();
-  if (!Mentions(error.message, ";")) line += "; " + NextStep(error, verb, name);
+  if (!Mentions(error.message, ";")) {
+    const std::string step = IsAboutKeys(cli) ? KeyNextStep(error.code, name) : "";
+    line += "; " + (step.empty() ? NextStep(error, verb, name) : step);
+  }
   return Printable(line);
 }
 
 int Report(Cli& cli, const Error& error) {
-  cli.terminal.WriteError(cli.json ? ErrorJson(error) : ErrorLine(cli, error));
+  const auto service =
+      IsAboutKeys(cli) ? store::AwsService::kKms : store::AwsService::kSecretsManager;
+  cli.terminal.WriteError(cli.json ? ErrorJson(error, service) : ErrorLine(cli, error));
   return ExitStatusOf(error.code);
 }
 
-// What the parser did not like, in our words. The text of a surplus argument may be a value that
-// somebody typed in spite of everything, so it is never repeated for `put`.
+// Where the text of a surplus argument may be a value that somebody typed in spite of everything.
+constexpr std::array<std::string_view, 6> kTakesData = {
+    "put", "key encrypt", "key sign", "key mac", "key decrypt", "key import material"};
+
+// What the parser did not like, in our words; such a text is never repeated.
 Error UsageError(const CLI::App& app, const CLI::ParseError& error) {
   const auto verbs = app.get_subcommands();
   if (verbs.empty()) {
@@ -120,7 +152,8 @@ Error UsageError(const CLI::App& app, const CLI::ParseError& error) {
        below = below.front()->get_subcommands()) {
     verb += " " + below.front()->get_name();
   }
-  if (verb == "put" && dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+  const bool takes_data = std::ranges::find(kTakesData, verb) != kTakesData.end();
+  if (takes_data && dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
     return {Code::kInvalidArgument,
             "one argument too many; a value is never taken from the command line, where every "
             "user can see it: pipe it in, or use --file"};

@@ -52,11 +52,14 @@ Status Decrypt(Cli& cli, const CipherOptions& options) {
   TRY_ASSIGN(const auto answer, UseKey(cli, request, options.use));
   if (!answer || cli.json) return WriteAnswer(cli, answer, "Plaintext", options.data);
   TRY_ASSIGN(const crypto::SecretBuffer plaintext, ParseBlob(*answer, "Plaintext"));
-  // A plaintext is as it was: base64 is for ciphertexts. Text may go to a terminal.
-  DataOptions out = options.data;
-  out.base64 = false;
-  out.force = out.force || IsPrintable(plaintext.Reveal());
-  return WriteData(cli, plaintext.Reveal(), out);
+  // As it was before it was encrypted: base64 is for ciphertexts.
+  if (cli.terminal.output_is_terminal() && !options.data.force &&
+      !IsPrintable(plaintext.Reveal())) {
+    return Fail(Code::kInvalidArgument,
+                "the plaintext is binary and would garble the terminal; send it to a file, or give "
+                "--force");
+  }
+  return cli.terminal.WriteBytes(plaintext.Reveal());
 }
 
 struct ReEncryptOptions {

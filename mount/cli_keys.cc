@@ -104,12 +104,14 @@ void AppendMore(const KmsClient& client, const KmsKeySummary& key, Rows& rows) {
     return *list == '\0' ? client.Call(request) : client.CallAll(request, list);
   };
   if (const auto answer = ask("ListAliases", "Aliases")) {
-    const auto aliases = ParseAliases(*answer);
-    for (const auto& alias : aliases.value_or({})) rows.push_back({"alias", alias.name});
+    if (const auto aliases = ParseAliases(*answer)) {
+      for (const KmsAliasSummary& alias : *aliases) rows.push_back({"alias", alias.name});
+    }
   }
   if (const auto answer = ask("ListResourceTags", "Tags")) {
-    const auto tags = ParseKeyTags(*answer);
-    for (const auto& [name, value] : tags.value_or({})) rows.push_back({"tag", name + "=" + value});
+    if (const auto tags = ParseKeyTags(*answer)) {
+      for (const auto& [name, value] : *tags) rows.push_back({"tag", name + "=" + value});
+    }
   }
   if (key.spec != "SYMMETRIC_DEFAULT") return;
   if (const auto answer = ask("GetKeyRotationStatus", "")) {

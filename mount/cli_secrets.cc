@@ -6,6 +6,7 @@
 #include "mount/aws_kms_client.h"
 #include "mount/cli_verbs.h"
 #include "mount/status.h"
+#include "store/kms_key.h"
 
 namespace secretfs::mount {
 namespace {
@@ -52,8 +53,9 @@ Status Describe(Cli& cli, const std::string& name) {
                                                 {"arn", secret.arn},
                                                 {"created", FormatTime(secret.created_at)},
                                                 {"changed", FormatTime(secret.changed_at)}};
+  rows.push_back({"kms key", secret.kms_key.empty() ? std::string(store::kSecretsManagerAlias)
+                                                    : secret.kms_key});
   if (!secret.description.empty()) rows.push_back({"description", secret.description});
-  if (!secret.kms_key.empty()) rows.push_back({"kms key", secret.kms_key});
   if (secret.deletion_at) rows.push_back({"deleted", FormatTime(*secret.deletion_at)});
   for (const auto& [key, value] : secret.tags) rows.push_back({"tag", key + "=" + value});
   for (const VersionSummary& version : secret.versions) {
