@@ -202,12 +202,32 @@ Status SyncDirectoryOf(const std::string& path) {
 Result<std::unique_ptr<RootKey>> OpenRootKey(const RootKeySource& source,
                                              const RootKeyEnvironment& environment,
                                              RandomSource& random) {
-  if (environment.deposit >= 0) {
-    TRY_ASSIGN(const auto left, TakeFromDeposit(environment.deposit));
-    if (left) return std::make_unique<LocalRootKey>(*left, random);
+  const auto opens = [&](RootKey& key) { return !environment.opens || environment.opens(key); };
+  const int deposit = environment.deposit;
+  if (deposit >= 0) {
+    TRY_ASSIGN(const auto left, TakeFromDeposit(deposit));
+    for (const auto& [place, secret] : left) {
+      auto key = MakeRootKey(secret, random);
+      if (!opens(*key)) continue;
+      TRY(KeepInDeposit(deposit, place));
+      return key;
+    }
   }
-  TRY_ASSIGN(const SecretBuffer secret, std::visit(SecretOpener{environment}, source));
-  if (environment.deposit >= 0) TRY(LeaveInDeposit(environment.deposit, secret));
+  TRY_ASSIGN(const SecretBuffer secret, ObtainRootKeySecret(source, environment));
+  auto key = MakeRootKey(secret, random);
+  if (deposit >= 0 && opens(*key)) {
+    TRY(EmptyDeposit(deposit));
+    TRY(LeaveInDeposit(deposit, secret));
+  }
+  return key;
+}
+
+Result<SecretBuffer> ObtainRootKeySecret(const RootKeySource& source,
+                                         const RootKeyEnvironment& environment) {
+  return std::visit(SecretOpener{environment}, source);
+}
+
+std::unique_ptr<RootKey> MakeRootKey(const SecretBuffer& secret, RandomSource& random) {
   return std::make_unique<LocalRootKey>(secret, random);
 }
 

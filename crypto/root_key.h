@@ -49,14 +49,16 @@ using PassphrasePrompt = std::function<Result<SecretBuffer>()>;
 struct RootKeyEnvironment {
   std::string credentials_directory;  // Empty: none.
   PassphrasePrompt prompt;
+  // Whether a root key opens the store; empty: nobody knows yet.
+  std::function<bool(RootKey&)> opens;
   // Where a predecessor left the secret, and where it is left for a successor
   // (root_key_deposit.h); -1: nowhere.
   int deposit = -1;
 };
 
-// Obtains the root key that `source` describes. The content of a key file or a credential is 32 to
-// 4096 secret bytes, taken exactly as they are; the wrapping key is HKDF-SHA-256 of them (of
-// Argon2id's output for a passphrase).
+// Obtains the root key that `source` describes, or that a predecessor left and that opens the
+// store. The content of a key file or a credential is 32 to 4096 secret bytes, taken exactly as
+// they are; the wrapping key is HKDF-SHA-256 of them (of Argon2id's output for a passphrase).
 //
 // Errors: kNotFound if the file or credential does not exist; kPermissionDenied if it cannot be
 // read, or if group or others can read or write it; kInvalidArgument for a bad length or an empty
@@ -64,6 +66,13 @@ struct RootKeyEnvironment {
 Result<std::unique_ptr<RootKey>> OpenRootKey(const RootKeySource& source,
                                              const RootKeyEnvironment& environment,
                                              RandomSource& random);
+
+// The secret that `source` leads to, for a root key that no store has yet: a deposit is not asked.
+// Errors: as OpenRootKey().
+Result<SecretBuffer> ObtainRootKeySecret(const RootKeySource& source,
+                                         const RootKeyEnvironment& environment);
+// The root key of such a secret. `random` must outlive it.
+std::unique_ptr<RootKey> MakeRootKey(const SecretBuffer& secret, RandomSource& random);
 
 // Creates `path` (must not exist; mode 0400) with a new key: 64 hexadecimal digits of 32 random
 // bytes and a newline, durable before this returns. Errors: kAlreadyExists, kUnavailable.

@@ -63,6 +63,7 @@ SecretSummary SummaryOf(const Json& object, const char* versions_member) {
   SecretSummary secret{.arn = TextOf(object, "ARN"),
                        .name = TextOf(object, "Name"),
                        .description = TextOf(object, "Description"),
+                       .kms_key = TextOf(object, "KmsKeyId"),
                        .created_at = TimeMember(object, "CreatedDate"),
                        .changed_at = TimeMember(object, "LastChangedDate"),
                        .deletion_at = std::nullopt,
@@ -111,13 +112,23 @@ std::string AwsClient::NewToken() const {
   return crypto::FormatUuid(crypto::NewUuid(random_));
 }
 
-Result<AwsAnswer> AwsClient::Call(const std::string& target,
-                                  const crypto::SecretBuffer& body) const {
-  TRY_ASSIGN(SocketAnswer answer, PostToSocket(socket_path_, target, body));
+Result<AwsAnswer> CallDaemon(const std::string& socket_path, const std::string& target,
+                             const crypto::SecretBuffer& body) {
+  TRY_ASSIGN(SocketAnswer answer, PostToSocket(socket_path, target, body));
   if (answer.status == kStatusOk) return std::move(answer.body);
   auto error = ParseObject(answer.body);
   if (!error) return Unexpected();
-  return Fail(CodeOfAwsError(TextOf(*error, "__type")), TextOf(*error, "Message"));
+  const std::string name = TextOf(*error, "__type");
+  // AWS's services do not agree on the case of the first letter.
+  std::string message = TextOf(*error, "Message");
+  if (message.empty()) message = TextOf(*error, "message");
+  // Some errors of KMS say nothing but their name.
+  return Fail(CodeOfAwsError(name), message.empty() ? name : message);
+}
+
+Result<AwsAnswer> AwsClient::Call(const std::string& target,
+                                  const crypto::SecretBuffer& body) const {
+  return CallDaemon(socket_path_, target, body);
 }
 
 Result<AwsAnswer> AwsClient::CreateSecret(const NewSecret& secret) const {
@@ -125,6 +136,7 @@ Result<AwsAnswer> AwsClient::CreateSecret(const NewSecret& secret) const {
   in["Name"] = secret.name;
   in["ClientRequestToken"] = NewToken();
   if (!secret.description.empty()) in["Description"] = secret.description;
+  if (!secret.kms_key.empty()) in["KmsKeyId"] = secret.kms_key;
   if (!secret.tags.empty()) in["Tags"] = TagsJson(secret.tags);
   if (!secret.kind) return Call("secretsmanager.CreateSecret", BodyOf(in));
   return Call("secretsmanager.CreateSecret", ComposeAwsMessage(in, *secret.kind, secret.value));
@@ -137,6 +149,13 @@ Result<AwsAnswer> AwsClient::PutSecretValue(const NewVersion& version) const {
   if (!version.labels.empty()) in["VersionStages"] = version.labels;
   if (version.if_version) in["IfVersionId"] = *version.if_version;
   return Call("secretsmanager.PutSecretValue", ComposeAwsMessage(in, version.kind, version.value));
+}
+
+Result<AwsAnswer> AwsClient::UpdateSecret(const SecretUpdate& update) const {
+  Json in = {{"SecretId", update.name}};
+  if (update.description) in["Description"] = *update.description;
+  if (update.kms_key) in["KmsKeyId"] = *update.kms_key;
+  return Call("secretsmanager.UpdateSecret", BodyOf(in));
 }
 
 Result<AwsAnswer> AwsClient::GetSecretValue(const std::string& name,
@@ -309,9 +328,9 @@ Result<std::vector<std::pair<std::string, std::string>>> ParseFields(const AwsAn
   return fields;
 }
 
-std::string ErrorJson(const Error& error) {
+std::string ErrorJson(const Error& error, store::AwsService service) {
   Json out;
-  out["error"]["code"] = store::AwsErrorName(error.code);
+  out["error"]["code"] = store::AwsErrorName(error.code, service);
   out["error"]["message"] = error.message;
   return ToText(out);
 }

@@ -12,6 +12,7 @@
 #include "crypto/base/result.h"
 #include "crypto/random.h"
 #include "crypto/secret_buffer.h"
+#include "store/error_name.h"
 #include "store/secret.h"
 #include "store/secret_service.h"
 
@@ -32,6 +33,7 @@ struct SecretSummary {
   std::string arn;
   std::string name;
   std::string description;
+  std::string kms_key;  // Empty: the default key.
   TimeMs created_at = 0;
   TimeMs changed_at = 0;
   std::optional<TimeMs> deletion_at;
@@ -62,6 +64,12 @@ struct AuditVerdict {
 // The bytes of an answer, exactly as the daemon sent them; may hold a value.
 using AwsAnswer = crypto::SecretBuffer;
 
+// Asks the daemon behind the socket for the operation `target` and waits. Errors: those of
+// PostToSocket(); what the daemon refuses, with its message and the code that its error name stands
+// for.
+Result<AwsAnswer> CallDaemon(const std::string& socket_path, const std::string& target,
+                             const crypto::SecretBuffer& body);
+
 // The daemon's operations for the command line. Each call opens a connection of its own. Errors:
 // those of PostToSocket(), and what the daemon refuses, with its message and the code that its
 // error name stands for.
@@ -74,6 +82,7 @@ class AwsClient {
   struct NewSecret {
     std::string name;
     std::string description;
+    std::string kms_key;  // Empty: the default key.
     std::map<std::string, std::string> tags;
     std::optional<store::ValueKind> kind;  // Empty: no value.
     ByteSpan value;
@@ -88,6 +97,13 @@ class AwsClient {
     ByteSpan value;
   };
   Result<AwsAnswer> PutSecretValue(const NewVersion& version) const;
+
+  struct SecretUpdate {
+    std::string name;
+    std::optional<std::string> description;
+    std::optional<std::string> kms_key;
+  };
+  Result<AwsAnswer> UpdateSecret(const SecretUpdate& update) const;
 
   Result<AwsAnswer> GetSecretValue(const std::string& name,
                                    const store::VersionSelector& selector) const;
@@ -132,7 +148,8 @@ Result<AuditVerdict> ParseAuditVerdict(const AwsAnswer& answer);
 Result<std::vector<std::pair<std::string, std::string>>> ParseFields(const AwsAnswer& answer);
 
 // An error as one line of JSON: {"error":{"code":"ResourceNotFoundException","message":"..."}}.
-std::string ErrorJson(const Error& error);
+std::string ErrorJson(const Error& error,
+                      store::AwsService service = store::AwsService::kSecretsManager);
 // One JSON object with string members.
 std::string FieldsJson(const std::vector<std::pair<std::string, std::string>>& fields);
 

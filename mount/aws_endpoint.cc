@@ -57,6 +57,7 @@ const AwsEndpoint::Operation* AwsEndpoint::FindOperation(std::string_view target
       Operation{"secretfs.Status", &E::Status},
       Operation{"secretfs.ListAuditEvents", &E::ListAuditEvents},
       Operation{"secretfs.VerifyAudit", &E::VerifyAudit},
+      Operation{"secretfs.Rekey", &E::Rekey},
   };
   const auto* found = std::ranges::find(kOperations, target, &Operation::target);
   return found == kOperations.end() ? nullptr : found;
@@ -136,6 +137,25 @@ AwsOutcome AwsEndpoint::VerifyAudit(AwsCall& call) {
   out["Sequence"] = report.head.sequence;
   out["HeadHash"] = ToHex(report.head.hash);
   if (!report.problem.empty()) out["Problem"] = report.problem;
+  return ToText(out);
+}
+
+// RootKeySource is what the store's header says of the new root key (crypto/FORMAT.md),
+// RootKeySecret what is behind it.
+AwsOutcome AwsEndpoint::Rekey(AwsCall& call) {
+  MemberReader in(call.message.members);
+  const Bytes encoded = in.Blob("RootKeySource");
+  std::optional<crypto::SecretBuffer> secret = call.message.Take("RootKeySecret");
+  if (!secret) in.FailOnMissing("RootKeySecret");
+  if (in.failed()) return RefuseMember(in);
+  auto source = crypto::DecodeRootKeySource(encoded);
+  if (!source) return Refuse(Code::kValidation, "The member RootKeySource is no source.");
+  Json out;
+  out["RootKey"] = crypto::DescribeRootKeySource(*source);
+  TRY_ASSIGN(
+      const crypto::RootKeySource previous,
+      root_keys_.Change(call.caller, {*std::move(source), *std::move(secret)}, call.request_id));
+  out["PreviousRootKey"] = crypto::DescribeRootKeySource(previous);
   return ToText(out);
 }
 

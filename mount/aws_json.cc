@@ -33,6 +33,7 @@ constexpr std::array kSecretMembers = {
     SecretMemberRule{AwsService::kSecretsManager, kSecretBinary, SecretForm::kBlob},
     // Proof of a rotation session: as good as a password while the rotation lasts.
     SecretMemberRule{AwsService::kSecretsManager, "RotationToken", SecretForm::kUnread},
+    SecretMemberRule{AwsService::kSecretsManager, "RootKeySecret", SecretForm::kBlob},
     SecretMemberRule{AwsService::kKms, "Plaintext", SecretForm::kBlob},
     SecretMemberRule{AwsService::kKms, "PrivateKeyPlaintext", SecretForm::kBlob},
     SecretMemberRule{AwsService::kKms, "SharedSecret", SecretForm::kBlob},

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <exception>
 #include <vector>
 
@@ -85,26 +86,59 @@ std::string NextStep(const Error& error, const std::string& verb, const std::str
   return "";
 }
 
+bool IsAboutKeys(const Cli& cli) {
+  return cli.verb.starts_with("key ");
+}
+
+// The same for KMS keys; empty: as for everything else.
+std::string KeyNextStep(Code code, const std::string& name) {
+  const std::string key = name.empty() ? "KEY" : name;
+  switch (code) {
+    case Code::kNotFound:
+      return "see what there is with: secretfs key ls";
+    case Code::kDisabled:
+      return "enable it with: secretfs key enable " + key;
+    case Code::kInvalidCiphertext:
+      return "check that it is whole, and that --context is what it was encrypted with";
+    case Code::kFailedPrecondition:
+    case Code::kAlreadyExists:
+    case Code::kConflict:
+      return "see its state with: secretfs key describe " + key;
+    default:
+      return "";
+  }
+}
+
 // "secretfs: <what>: <reason>; <next step>". A reason that has a ";" names its own next step, and
 // one that begins with what the command was about need not hear it twice.
-std::string ErrorLine(const std::string& subject, const Error& error) {
-  const size_t space = std::min(subject.find(' '), subject.size());
+std::string ErrorLine(const Cli& cli, const Error& error) {
+  const std::string& subject = cli.subject;
+  const size_t space =
+      cli.verb.empty() ? std::min(subject.find(' '), subject.size()) : cli.verb.size();
   const std::string verb = subject.substr(0, space);
   const std::string name = subject.substr(std::min(space + 1, subject.size()));
   const bool names_it = !name.empty() && error.message.starts_with(name + ": ");
   std::string line = "secretfs: " + (names_it ? verb : subject) + ": " + error.message;
   if (line.ends_with('.')) line.pop_back();
-  if (!Mentions(error.message, ";")) line += "; " + NextStep(error, verb, name);
+  if (!Mentions(error.message, ";")) {
+    const std::string step = IsAboutKeys(cli) ? KeyNextStep(error.code, name) : "";
+    line += "; " + (step.empty() ? NextStep(error, verb, name) : step);
+  }
   return Printable(line);
 }
 
 int Report(Cli& cli, const Error& error) {
-  cli.terminal.WriteError(cli.json ? ErrorJson(error) : ErrorLine(cli.subject, error));
+  const auto service =
+      IsAboutKeys(cli) ? store::AwsService::kKms : store::AwsService::kSecretsManager;
+  cli.terminal.WriteError(cli.json ? ErrorJson(error, service) : ErrorLine(cli, error));
   return ExitStatusOf(error.code);
 }
 
-// What the parser did not like, in our words. The text of a surplus argument may be a value that
-// somebody typed in spite of everything, so it is never repeated for `put`.
+// Where the text of a surplus argument may be a value that somebody typed in spite of everything.
+constexpr std::array<std::string_view, 6> kTakesData = {
+    "put", "key encrypt", "key sign", "key mac", "key decrypt", "key import material"};
+
+// What the parser did not like, in our words; such a text is never repeated.
 Error UsageError(const CLI::App& app, const CLI::ParseError& error) {
   const auto verbs = app.get_subcommands();
   if (verbs.empty()) {
@@ -113,8 +147,13 @@ Error UsageError(const CLI::App& app, const CLI::ParseError& error) {
             (surplus.empty() ? "which command?" : "unknown command " + surplus.front()) +
                 "; see: secretfs --help"};
   }
-  const std::string verb = verbs.front()->get_name();
-  if (verb == "put" && dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+  std::string verb = verbs.front()->get_name();
+  for (auto below = verbs.front()->get_subcommands(); !below.empty();
+       below = below.front()->get_subcommands()) {
+    verb += " " + below.front()->get_name();
+  }
+  const bool takes_data = std::ranges::find(kTakesData, verb) != kTakesData.end();
+  if (takes_data && dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
     return {Code::kInvalidArgument,
             "one argument too many; a value is never taken from the command line, where every "
             "user can see it: pipe it in, or use --file"};
@@ -149,6 +188,8 @@ int ParseAndRun(Cli& cli, int argc, const char* const* argv) {
   AddMountVerbs(app, cli);
   AddValueVerbs(app, cli);
   AddSecretVerbs(app, cli);
+  AddKeyVerbs(app, cli);
+  AddRekeyVerb(app, cli);
   AddAuditVerbs(app, cli);
   try {
     app.parse(argc, argv);
@@ -173,6 +214,12 @@ Result<AwsClient> Cli::Client() const {
   return AwsClient(config.socket, random);
 }
 
+Result<KmsClient> Cli::Kms() const {
+  TRY_ASSIGN(const Config config, Settings());
+  if (config.socket.empty()) return std::unexpected(NoDefaultPlace("socket"));
+  return KmsClient(config.socket);
+}
+
 Status Cli::Print(const AwsAnswer& answer, const std::string& text) {
   if (!json) return terminal.Write(text);
   TRY(terminal.WriteBytes(answer.Reveal()));
@@ -192,6 +239,7 @@ int RunCli(int argc, const char* const* argv, const CliStreams& streams,
           .random = random,
           .places = {},
           .subject = "command line",
+          .verb = {},
           .run = {}};
   try {
     return ParseAndRun(cli, argc, argv);

@@ -15,6 +15,7 @@
 #include "crypto/base/log.h"
 #include "crypto/root_key_deposit.h"
 #include "fs/fuse_mount.h"
+#include "mount/cli_root_key.h"
 #include "mount/cli_verbs.h"
 #include "mount/daemon.h"
 #include "mount/daemon_process.h"
@@ -30,7 +31,6 @@
 namespace secretfs::mount {
 namespace {
 
-constexpr size_t kPassphraseBytesMax = 1024;
 constexpr mode_t kMountpointMode = 0755;
 constexpr int kDaemonEndMs = 10'000;
 constexpr std::chrono::seconds kUpgradeTime{30};
@@ -73,12 +73,8 @@ Result<Config> MountSettings(Cli& cli, const MountOptions& options) {
 Result<std::optional<crypto::RootKeySource>> RootKeyPlace(const MountOptions& options,
                                                           crypto::RandomSource& random) {
   if (options.root_key.empty()) return std::nullopt;
-  constexpr std::string_view kFilePrefix = "file:";
-  std::string text = options.root_key;
-  if (text.starts_with(kFilePrefix)) {
-    text = std::string(kFilePrefix) + AbsolutePath(text.substr(kFilePrefix.size()));
-  }
-  TRY_ASSIGN(crypto::RootKeySource source, crypto::ParseRootKeySource(text, random));
+  TRY_ASSIGN(crypto::RootKeySource source,
+             crypto::ParseRootKeySource(AbsoluteSource(options.root_key), random));
   if (std::holds_alternative<crypto::PassphraseSource>(source)) {
     return Fail(Code::kInvalidArgument,
                 "--root-key says where a key file or credential is now; a store with a "

@@ -3,8 +3,10 @@
 #include <memory>
 #include <ranges>
 
+#include "mount/aws_kms_client.h"
 #include "mount/cli_verbs.h"
 #include "mount/status.h"
+#include "store/kms_key.h"
 
 namespace secretfs::mount {
 namespace {
@@ -51,6 +53,8 @@ Status Describe(Cli& cli, const std::string& name) {
                                                 {"arn", secret.arn},
                                                 {"created", FormatTime(secret.created_at)},
                                                 {"changed", FormatTime(secret.changed_at)}};
+  rows.push_back({"kms key", secret.kms_key.empty() ? std::string(store::kSecretsManagerAlias)
+                                                    : secret.kms_key});
   if (!secret.description.empty()) rows.push_back({"description", secret.description});
   if (secret.deletion_at) rows.push_back({"deleted", FormatTime(*secret.deletion_at)});
   for (const auto& [key, value] : secret.tags) rows.push_back({"tag", key + "=" + value});
@@ -148,6 +152,23 @@ Status Restore(Cli& cli, const std::string& name) {
   return cli.Print(answer, "");
 }
 
+struct UpdateOptions {
+  std::string name;
+  std::optional<std::string> description;
+  std::optional<std::string> kms_key;
+};
+
+Status Update(Cli& cli, const UpdateOptions& options) {
+  if (!options.description && !options.kms_key) {
+    return Fail(Code::kInvalidArgument, "say --kms-key KEY or --description TEXT");
+  }
+  AwsClient::SecretUpdate update{options.name, options.description, std::nullopt};
+  if (options.kms_key) update.kms_key = KmsKeyReference(*options.kms_key);
+  TRY_ASSIGN(const AwsClient client, cli.Client());
+  TRY_ASSIGN(const AwsAnswer answer, client.UpdateSecret(update));
+  return cli.Print(answer, "");
+}
+
 // A verb whose only argument is a name.
 void AddNameVerb(CLI::App& app, Cli& cli, const std::string& verb, const std::string& description,
                  Status (*run)(Cli&, const std::string&)) {
@@ -190,6 +211,21 @@ void AddLabel(CLI::App& app, Cli& cli) {
   });
 }
 
+void AddUpdate(CLI::App& app, Cli& cli) {
+  auto options = std::make_shared<UpdateOptions>();
+  CLI::App* sub = app.add_subcommand("update", "Change a secret's KMS key or description");
+  sub->add_option("NAME", options->name, "The secret's name or ARN")->required();
+  sub->add_option("--kms-key", options->kms_key,
+                  "The KMS key from now on: id, ARN or alias; what AWSCURRENT, AWSPREVIOUS and "
+                  "AWSPENDING label is encrypted again under it")
+      ->type_name("KEY");
+  sub->add_option("--description", options->description, "The description from now on");
+  sub->callback([&cli, options] {
+    cli.subject = "update " + options->name;
+    cli.run = [&cli, options] { return Update(cli, *options); };
+  });
+}
+
 void AddRemove(CLI::App& app, Cli& cli) {
   auto options = std::make_shared<RemoveOptions>();
   CLI::App* sub = app.add_subcommand("rm", "Mark a secret for deletion, or destroy it at once");
@@ -212,6 +248,7 @@ void AddSecretVerbs(CLI::App& app, Cli& cli) {
   AddNameVerb(app, cli, "history", "List a secret's versions, newest first", &History);
   AddLabel(app, cli);
   AddNameVerb(app, cli, "rollback", "Make the AWSPREVIOUS version current again", &RollBack);
+  AddUpdate(app, cli);
   AddRemove(app, cli);
   AddNameVerb(app, cli, "restore", "Take back the deletion of a secret", &Restore);
 }

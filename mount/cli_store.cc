@@ -1,4 +1,3 @@
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -9,6 +8,7 @@
 #include <memory>
 
 #include "crypto/root_key.h"
+#include "mount/cli_root_key.h"
 #include "mount/cli_verbs.h"
 #include "store/secret_service.h"
 
@@ -16,7 +16,6 @@ namespace secretfs::mount {
 namespace {
 
 constexpr std::string_view kFilePrefix = "file:";
-constexpr size_t kPassphraseBytesMax = 1024;
 constexpr size_t kAccountDigits = 12;
 constexpr size_t kRegionBytesMax = 64;
 
@@ -45,19 +44,6 @@ Status CheckRealm(const store::Realm& realm) {
   return {};
 }
 
-// Asked twice by a terminal: a slip would lock the store for ever.
-Result<crypto::SecretBuffer> NewPassphrase(Terminal& terminal) {
-  TRY_ASSIGN(crypto::SecretBuffer first,
-             terminal.ReadSecretLine("New passphrase: ", kPassphraseBytesMax));
-  if (!terminal.input_is_terminal()) return first;
-  TRY_ASSIGN(const crypto::SecretBuffer second,
-             terminal.ReadSecretLine("The same again: ", kPassphraseBytesMax));
-  if (!first.Equals(second)) {
-    return Fail(Code::kInvalidArgument, "the two passphrases differ; nothing was changed");
-  }
-  return first;
-}
-
 // Checked before a key file is made, so that an error names the store and nothing has to be undone.
 Status CheckParent(const std::string& store) {
   const std::string parent = std::filesystem::path(store).parent_path().string();
@@ -71,28 +57,10 @@ Status CheckParent(const std::string& store) {
   return failure;
 }
 
-// Creates the key file if there is none. Returns whether it did.
-Result<bool> EnsureKeyFile(const crypto::RootKeySource& source, crypto::RandomSource& random) {
-  const auto* file = std::get_if<crypto::KeyFileSource>(&source);
-  struct stat found{};
-  if (file == nullptr || stat(file->path.c_str(), &found) == 0) return false;
-  auto created = crypto::CreateKeyFile(file->path, random);
-  if (!created) return std::unexpected(std::move(created).error());
-  return true;
-}
-
-// "file:PATH" with the path made absolute; other forms as they are.
-std::string AbsoluteSource(const std::string& text) {
-  if (!text.starts_with(kFilePrefix)) return text;
-  return std::string(kFilePrefix) + AbsolutePath(text.substr(kFilePrefix.size()));
-}
-
 Status CreateStore(Cli& cli, const std::string& directory, const store::Realm& realm,
                    const crypto::RootKeySource& source) {
-  const crypto::RootKeyEnvironment environment{
-      .credentials_directory = cli.environment.Get("CREDENTIALS_DIRECTORY"),
-      .prompt = [&cli] { return NewPassphrase(cli.terminal); }};
-  TRY_ASSIGN(const auto root_key, crypto::OpenRootKey(source, environment, cli.random));
+  TRY_ASSIGN(const auto root_key,
+             crypto::OpenRootKey(source, NewRootKeyEnvironment(cli), cli.random));
   SystemClock clock;
   return store::SecretService::Create(directory, realm, cli.environment.uid, source, *root_key,
                                       clock, cli.random);

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "crypto/base/unique_fd.h"
+#include "mount/aws_kms_client.h"
 #include "mount/cli_verbs.h"
 #include "mount/json_splice.h"
 #include "store/json_object.h"
@@ -24,6 +25,7 @@ struct PutOptions {
   std::optional<std::string> if_version;
   bool binary = false;
   std::string description;
+  std::string kms_key;
   std::vector<std::string> tags;
 
   store::ValueKind kind() const {
@@ -73,26 +75,13 @@ Status CheckValue(const crypto::SecretBuffer& value, bool binary, const std::str
   return {};
 }
 
-Result<std::map<std::string, std::string>> ParseTags(const std::vector<std::string>& texts) {
-  std::map<std::string, std::string> tags;
-  for (const std::string& text : texts) {
-    const size_t equals = text.find('=');
-    if (equals == std::string::npos || equals == 0) {
-      return Fail(Code::kInvalidArgument, "tag " + text +
-                                              " is not of the form KEY=VALUE; give it "
-                                              "with --tag KEY=VALUE");
-    }
-    tags[text.substr(0, equals)] = text.substr(equals + 1);
-  }
-  return tags;
-}
-
 // Makes the secret. CreateSecret takes no labels: with labels the secret is made empty and the
 // version follows, which gives the first version AWSCURRENT besides.
 Result<AwsAnswer> Create(const AwsClient& client, const PutOptions& options, ByteSpan value) {
-  TRY_ASSIGN(auto tags, ParseTags(options.tags));
+  TRY_ASSIGN(auto tags, ParsePairs(options.tags, "tag", "with --tag"));
   AwsClient::NewSecret secret{.name = options.name,
                               .description = options.description,
+                              .kms_key = KmsKeyReference(options.kms_key),
                               .tags = std::move(tags),
                               .kind = std::nullopt,
                               .value = value};
@@ -109,13 +98,15 @@ Result<AwsAnswer> Write(const AwsClient& client, const PutOptions& options,
                         const std::optional<std::string>& if_version, ByteSpan value) {
   const AwsClient::NewVersion version{options.name, options.labels, if_version, options.kind(),
                                       value};
-  const bool for_creation = !options.description.empty() || !options.tags.empty();
+  const bool for_creation =
+      !options.description.empty() || !options.tags.empty() || !options.kms_key.empty();
   if (for_creation) {
     auto created = Create(client, options, value);
     if (created || created.error().code != Code::kAlreadyExists) return created;
     return Fail(Code::kAlreadyExists,
-                "the secret exists already, and --description and --tag "
-                "are for making one; put the value without them");
+                "the secret exists already, and --description, --kms-key and --tag are for making "
+                "one; put the value without them, and change the others with: secretfs update " +
+                    options.name);
   }
   auto put = client.PutSecretValue(version);
   const bool is_absent = !put && put.error().code == Code::kNotFound;
@@ -162,7 +153,7 @@ Status Put(Cli& cli, PutOptions options) {
     return Fail(Code::kInvalidArgument, "--key is for JSON text; leave --binary out");
   }
   if (options.if_version == kNoVersion) options.if_version = "";
-  TRY(ParseTags(options.tags));
+  TRY(ParsePairs(options.tags, "tag", "with --tag"));
   // Nobody types a secret only to learn that its name is wrong.
   if (!options.name.starts_with("arn:")) TRY(store::SecretName::Parse(options.name));
   TRY_ASSIGN(const AwsClient client, cli.Client());
@@ -238,8 +229,12 @@ void AddPut(CLI::App& app, Cli& cli) {
       ->type_name("ID");
   sub->add_flag("--binary", options->binary, "The value is bytes, not UTF-8 text");
   sub->add_option("--description", options->description, "Of a secret that this makes");
+  sub->add_option("--kms-key", options->kms_key,
+                  "The KMS key of a secret that this makes: id, ARN or alias (default "
+                  "alias/aws/secretsmanager)")
+      ->type_name("KEY");
   sub->add_option("--tag", options->tags, "Of a secret that this makes; repeatable")
-      ->type_name("KEY=VALUE")
+      ->type_name("NAME=VALUE")
       ->allow_extra_args(false);
   sub->callback([&cli, options] {
     cli.subject = "put " + options->name;
@@ -266,6 +261,22 @@ void AddGet(CLI::App& app, Cli& cli) {
 }
 
 }  // namespace
+
+Result<std::map<std::string, std::string>> ParsePairs(const std::vector<std::string>& texts,
+                                                      const std::string& what,
+                                                      const std::string& how) {
+  std::map<std::string, std::string> pairs;
+  for (const std::string& text : texts) {
+    const size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return Fail(
+          Code::kInvalidArgument,
+          what + " " + text + " is not of the form NAME=VALUE; give it " + how + " NAME=VALUE");
+    }
+    pairs[text.substr(0, equals)] = text.substr(equals + 1);
+  }
+  return pairs;
+}
 
 void AddValueVerbs(CLI::App& app, Cli& cli) {
   AddPut(app, cli);

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -24,6 +25,7 @@
 #include "mount/http_server.h"
 #include "mount/keeper_link.h"
 #include "mount/log_file.h"
+#include "mount/root_key_changer.h"
 #include "mount/status.h"
 #include "mount/system_call_filter.h"
 #include "mount/toucher.h"
@@ -139,13 +141,19 @@ EndReason WaitForEnd(KeeperLink& link, int ended, bool ends_with_keeper) {
 
 // The parts of a running daemon, in the order in which they start.
 struct Daemon {
+  // What the root key changer needs to know, and the random source that it takes from.
+  struct RootKeys {
+    RootKeyChanger::Reader reader;
+    crypto::RandomSource& random;
+  };
   Daemon(std::unique_ptr<store::SecretService> opened, fs::SharedStatePtr shared_state,
-         StatusReporter::Facts facts, const Clock& clock)
+         StatusReporter::Facts facts, const RootKeys& root_keys, const Clock& clock)
       : service(std::move(opened)),
         callers(service->realm(), service->header().owner_uid, clock),
         state(std::move(shared_state)),
         status(*service, *state, std::move(facts), clock),
-        endpoint(*service, callers, status),
+        changer(*service, root_keys.reader, root_keys.random),
+        endpoint(*service, callers, status, changer),
         tree(*service, state->caller_memory, clock, {.status = [this] { return status.Text(); }}) {}
 
   Status OpenDoors(DaemonDescriptors descriptors, UniqueFd device, const DaemonOptions& options,
@@ -185,6 +193,7 @@ struct Daemon {
   fs::Callers callers;
   fs::SharedStatePtr state;
   StatusReporter status;
+  RootKeyChanger changer;
   AwsEndpoint endpoint;
   fs::Tree tree;
   UniqueFd toucher;
@@ -209,9 +218,20 @@ Result<store::StoreHeader> ReadHeader(const DaemonOptions& options) {
 Result<std::unique_ptr<crypto::RootKey>> ObtainRootKey(const DaemonOptions& options,
                                                        crypto::RandomSource& random) {
   TRY_ASSIGN(const store::StoreHeader header, ReadHeader(options));
-  const crypto::RootKeySource& source =
-      options.root_key ? *options.root_key : header.root_key_source;
-  auto key = crypto::OpenRootKey(source, options.root_key_environment, random);
+  crypto::RootKeyEnvironment environment = options.root_key_environment;
+  environment.opens = [&header](crypto::RootKey& key) {
+    return key.Unwrap(header.wrapped_store_key, store::StoreKeyPurpose(header.store_id))
+        .has_value();
+  };
+  auto key =
+      crypto::OpenRootKey(options.root_key.value_or(header.root_key_source), environment, random);
+  // The command line said where the root key was when the store was mounted: it may have got
+  // another since, and that one's place is in the header.
+  const bool is_outdated = options.root_key && (!key || !environment.opens(**key));
+  if (is_outdated && !std::holds_alternative<crypto::PassphraseSource>(header.root_key_source)) {
+    auto now = crypto::OpenRootKey(header.root_key_source, environment, random);
+    if (now && environment.opens(**now)) return now;
+  }
   if (!key && key.error().code == Code::kNotFound) {
     return Fail(Code::kSealed, "store " + options.config.store +
                                    " stays sealed: " + key.error().message +
@@ -248,6 +268,7 @@ Status Serve(const DaemonOptions& options, KeeperLink& link, DaemonDescriptors d
                               .memfd_secret = crypto::CreateDeposit().has_value(),
                               .root_key_kept = options.root_key_environment.deposit >= 0,
                               .resend = options.resend};
+  const uid_t reader = geteuid();
   TRY(BecomeUser(options.user));
   if (config.system_call_filter) {
     TRY_ASSIGN(facts.system_call_filter, FilterSystemCalls(FilteredProcess::kDaemon));
@@ -256,7 +277,10 @@ Status Serve(const DaemonOptions& options, KeeperLink& link, DaemonDescriptors d
   TRY(fs::ClaimFor(*state, service->header().store_id));
   TRY(link.Send(KeeperWord::kOpened));
   TRY_ASSIGN(KeeperMessage mounted, link.Await(KeeperWord::kServe));
-  Daemon daemon(std::move(service), std::move(state), std::move(facts), clock);
+  const Daemon::RootKeys root_keys{
+      {.deposit = options.root_key_environment.deposit, .is_this_user = reader == geteuid()},
+      random};
+  Daemon daemon(std::move(service), std::move(state), std::move(facts), root_keys, clock);
   TRY(daemon.OpenDoors(std::move(descriptors), std::move(mounted.descriptor), options, random));
   Log(LogLevel::kInfo, "store " + config.store + " is mounted on " + config.mountpoint +
                            " and answers on " + config.socket);

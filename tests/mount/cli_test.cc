@@ -249,6 +249,52 @@ TEST_F(CliDirectTest, ValueOnTheCommandLineIsNeitherTakenNorRepeated) {
   EXPECT_EQ(outcome.status, 2);
   EXPECT_EQ(outcome.errors.find("hunter2"), std::string::npos) << outcome.errors;
   EXPECT_EQ(Run({"get", "prod/db"}, "").status, 3);
+  const Outcome encrypted = Run({"key", "encrypt", "web", "hunter2"}, "");
+  EXPECT_EQ(encrypted.status, 2);
+  EXPECT_EQ(encrypted.errors.find("hunter2"), std::string::npos) << encrypted.errors;
+}
+
+TEST_F(CliDirectTest, KeyPolicyIsReplacedByWhatComesIn) {
+  const std::string key = Run({"key", "create"}, "").output.substr(0, 36);
+  const std::string policy =
+      R"({"Version":"2012-10-17","Statement":[{"Sid":"all","Effect":"Allow",)"
+      R"("Principal":{"AWS":"arn:aws:iam::000000000000:root"},"Action":"kms:*","Resource":"*"}]})";
+  const Outcome set = Run({"key", "policy", "set", key}, policy);
+  EXPECT_EQ(set.status, 0) << set.errors;
+  EXPECT_EQ(Run({"key", "policy", "get", key}, "").output, policy + "\n");
+}
+
+TEST_F(CliDirectTest, CiphertextsAreRawUnlessTextIsAskedFor) {
+  ASSERT_EQ(Run({"key", "create", "--alias", "web"}, "").status, 0);
+  std::string plaintext;
+  for (size_t i = 0; i < 4096; ++i) plaintext += static_cast<char>(i * 7);
+  const Outcome raw = Run({"key", "encrypt", "web"}, plaintext);
+  EXPECT_EQ(raw.status, 0) << raw.errors;
+  EXPECT_EQ(Run({"key", "decrypt"}, raw.output).output, plaintext);
+  std::string text = Run({"key", "encrypt", "web", "--base64"}, plaintext).output;
+  for (size_t i = 76; i < text.size(); i += 77) text.insert(i, "\n");
+  EXPECT_EQ(Run({"key", "decrypt", "--base64"}, text).output, plaintext)
+      << "as base64(1) breaks it";
+}
+
+TEST_F(CliDirectTest, EveryKeyVerbHasHelp) {
+  for (const std::vector<std::string>& words :
+       std::vector<std::vector<std::string>>{{"create"},
+                                             {"rotate"},
+                                             {"schedule-deletion"},
+                                             {"alias", "create"},
+                                             {"grant", "create"},
+                                             {"policy", "set"},
+                                             {"import", "material"},
+                                             {"data-key"},
+                                             {"public-key"}}) {
+    std::vector<std::string> arguments = {"key"};
+    arguments.insert(arguments.end(), words.begin(), words.end());
+    arguments.emplace_back("--help");
+    const Outcome outcome = Run(arguments, "");
+    EXPECT_EQ(outcome.status, 0) << words.back();
+    EXPECT_NE(outcome.output.find("Usage"), std::string::npos) << words.back();
+  }
 }
 
 TEST_F(CliDirectTest, EveryErrorIsOneLine) {
@@ -272,8 +318,9 @@ TEST_F(CliDirectTest, EveryErrorIsOneLine) {
 }
 
 TEST_F(CliDirectTest, EveryVerbHasHelp) {
-  for (const char* verb : {"init", "mount", "umount", "status", "put", "get", "ls", "describe",
-                           "history", "label", "rollback", "rm", "restore", "audit", "version"}) {
+  for (const char* verb :
+       {"init", "mount", "umount", "status", "put", "get", "ls", "describe", "history", "label",
+        "rollback", "update", "rm", "restore", "audit", "key", "rekey", "version"}) {
     const Outcome outcome = Run({verb, "--help"}, "");
     EXPECT_EQ(outcome.status, 0) << verb;
     EXPECT_NE(outcome.output.find("Usage"), std::string::npos) << verb;

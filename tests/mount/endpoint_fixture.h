@@ -6,6 +6,7 @@
 
 #include "fs/callers.h"
 #include "mount/aws_endpoint.h"
+#include "mount/root_key_changer.h"
 #include "mount/status.h"
 #include "tests/support/temp_store.h"
 
@@ -18,7 +19,8 @@ struct EndpointParts {
   fs::Callers callers{service->realm(), getuid(), temp.clock};
   std::unique_ptr<fs::SharedState> state = std::make_unique<fs::SharedState>();
   StatusReporter status{*service, *state, {.mountpoint = "/mnt/secrets"}, temp.clock};
-  AwsEndpoint endpoint{*service, callers, status};
+  RootKeyChanger root_keys{*service, {}, temp.random};
+  AwsEndpoint endpoint{*service, callers, status, root_keys};
 };
 
 inline std::string BodyText(const HttpAnswer& answer) {
