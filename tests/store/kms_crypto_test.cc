@@ -31,16 +31,16 @@ class KmsCryptoTest : public KmsTest {
 
 // For random messages, contexts and keys: decrypt(encrypt) is the identity.
 TEST_F(KmsCryptoTest, DecryptionIsTheInverseOfEncryption) {
-  std::mt19937 random(7);
+  std::mt19937 draw(7);
   const std::string keys[] = {CreateKey(), CreateKey(), CreateKey()};
   for (int i = 0; i < 200; ++i) {
-    std::string text(1 + random() % (i % 10 == 0 ? 4096 : 64), '\0');
-    for (char& c : text) c = static_cast<char>(random());
+    std::string text(1 + draw() % (i % 10 == 0 ? 4096 : 64), '\0');
+    for (char& c : text) c = static_cast<char>(draw());
     ContextMap context;
-    for (uint64_t n = random() % 5; n > 0; --n) {
-      context["k" + std::to_string(random() % 9)] = std::string(random() % 20, 'v');
+    for (uint64_t n = draw() % 5; n > 0; --n) {
+      context["k" + std::to_string(draw() % 9)] = std::string(draw() % 20, 'v');
     }
-    const std::string& key = keys[random() % 3];
+    const std::string& key = keys[draw() % 3];
     auto encrypted = Encrypt(key, text, context);
     ASSERT_TRUE(encrypted) << encrypted.error().message;
     EXPECT_EQ(encrypted->key_id, ArnOf(key));

@@ -4,7 +4,6 @@
 #include <map>
 #include <random>
 
-#include "tests/crypto/oaep_wrapping.h"
 #include "tests/store/kms_fixture.h"
 
 namespace secretfs::store {
@@ -223,19 +222,64 @@ class KmsStatesTest : public KmsTest {
     crypto::KeyUsage usage;
     Run run;
   };
-  std::vector<Operation> Operations();
+  std::vector<Operation> Operations() {
+    std::vector<Operation> all = OnData();
+    for (Operation& operation : OnTheKey()) all.push_back(std::move(operation));
+    for (Operation& operation : OnItsMaterial()) all.push_back(std::move(operation));
+    return all;
+  }
+  std::vector<Operation> OnData();
+  std::vector<Operation> OnTheKey();
+  std::vector<Operation> OnItsMaterial();
 };
 
-std::vector<KmsStatesTest::Operation> KmsStatesTest::Operations() {
+constexpr auto kSymmetric = crypto::KeySpec::kSymmetricDefault;
+constexpr auto kP256 = crypto::KeySpec::kEccNistP256;
+
+std::vector<KmsStatesTest::Operation> KmsStatesTest::OnData() {
   using A = Action;
   const Caller& who = store_.caller;
-  constexpr auto kSymmetric = crypto::KeySpec::kSymmetricDefault;
-  constexpr auto kP256 = crypto::KeySpec::kEccNistP256;
-  constexpr auto kEncrypts = crypto::KeyUsage::kEncryptDecrypt;
-  constexpr auto kSigns = crypto::KeyUsage::kSignVerify;
   std::vector<Operation> all;
   const auto add = [&](A action, const Run& run) {
-    all.push_back({action, kSymmetric, kEncrypts, run});
+    all.push_back({action, kSymmetric, crypto::KeyUsage::kEncryptDecrypt, run});
+  };
+  add(A::kKmsEncrypt, [=, this](const std::string& key) { return Outcome(Encrypt(key, "x")); });
+  add(A::kKmsGenerateDataKey, [=, this](const std::string& key) {
+    return Outcome(kms().GenerateDataKey(who, {key, {}, DataKeySpec::kAes256, {}, {}}));
+  });
+  add(A::kKmsGenerateDataKeyWithoutPlaintext, [=, this](const std::string& key) {
+    return Outcome(
+        kms().GenerateDataKeyWithoutPlaintext(who, {key, {}, DataKeySpec::kAes256, {}, {}}));
+  });
+  add(A::kKmsGenerateDataKeyPair, [=, this](const std::string& key) {
+    return Outcome(kms().GenerateDataKeyPair(who, {key, {}, kP256, {}}));
+  });
+  add(A::kKmsGenerateDataKeyPairWithoutPlaintext, [=, this](const std::string& key) {
+    return Outcome(kms().GenerateDataKeyPairWithoutPlaintext(who, {key, {}, kP256, {}}));
+  });
+  const auto sign = [=, this](const std::string& key) {
+    return Outcome(kms().Sign(
+        who, {key, {1}, crypto::MessageType::kRaw, crypto::SigningAlgorithm::kEcdsaSha256, {}}));
+  };
+  all.push_back({A::kKmsSign, kP256, crypto::KeyUsage::kSignVerify, sign});
+  const auto show = [=, this](const std::string& key) {
+    return Outcome(kms().GetPublicKey(who, {key, {}, ""}));
+  };
+  all.push_back({A::kKmsGetPublicKey, kP256, crypto::KeyUsage::kSignVerify, show});
+  const auto mac = [=, this](const std::string& key) {
+    return Outcome(kms().GenerateMac(who, {key, {1}, crypto::MacAlgorithm::kHmacSha256, {}, {}}));
+  };
+  all.push_back(
+      {A::kKmsGenerateMac, crypto::KeySpec::kHmac256, crypto::KeyUsage::kGenerateVerifyMac, mac});
+  return all;
+}
+
+std::vector<KmsStatesTest::Operation> KmsStatesTest::OnTheKey() {
+  using A = Action;
+  const Caller& who = store_.caller;
+  std::vector<Operation> all;
+  const auto add = [&](A action, const Run& run) {
+    all.push_back({action, kSymmetric, crypto::KeyUsage::kEncryptDecrypt, run});
   };
   add(A::kKmsCancelKeyDeletion, [=, this](const std::string& key) { return Cancel(key); });
   add(A::kKmsCreateAlias, [=, this](const std::string& key) { return Alias("alias/" + key, key); });
@@ -254,20 +298,6 @@ std::vector<KmsStatesTest::Operation> KmsStatesTest::Operations() {
     request.grantee_principal = "arn:x";
     request.operations = {GrantOperation::kDescribeKey};
     return Outcome(kms().CreateGrant(who, request));
-  });
-  add(A::kKmsEncrypt, [=, this](const std::string& key) { return Outcome(Encrypt(key, "x")); });
-  add(A::kKmsGenerateDataKey, [=, this](const std::string& key) {
-    return Outcome(kms().GenerateDataKey(who, {key, {}, DataKeySpec::kAes256, {}, {}}));
-  });
-  add(A::kKmsGenerateDataKeyWithoutPlaintext, [=, this](const std::string& key) {
-    return Outcome(
-        kms().GenerateDataKeyWithoutPlaintext(who, {key, {}, DataKeySpec::kAes256, {}, {}}));
-  });
-  add(A::kKmsGenerateDataKeyPair, [=, this](const std::string& key) {
-    return Outcome(kms().GenerateDataKeyPair(who, {key, {}, kP256, {}}));
-  });
-  add(A::kKmsGenerateDataKeyPairWithoutPlaintext, [=, this](const std::string& key) {
-    return Outcome(kms().GenerateDataKeyPairWithoutPlaintext(who, {key, {}, kP256, {}}));
   });
   add(A::kKmsDescribeKey,
       [=, this](const std::string& key) { return Outcome(kms().DescribeKey(who, {key, {}, ""})); });
@@ -289,14 +319,24 @@ std::vector<KmsStatesTest::Operation> KmsStatesTest::Operations() {
   add(A::kKmsListResourceTags, [=, this](const std::string& key) {
     return Outcome(kms().ListResourceTags(who, {key, {}, ""}));
   });
-  add(A::kKmsListKeyRotations, [=, this](const std::string& key) {
-    return Outcome(kms().ListKeyRotations(who, {key, false, {}, ""}));
-  });
   add(A::kKmsGetKeyLastUsage,
       [=, this](const std::string& key) { return Outcome(kms().GetKeyLastUsage(who, {key, ""})); });
   add(A::kKmsDisableKey, [=, this](const std::string& key) { return Disable(key); });
   add(A::kKmsEnableKey, [=, this](const std::string& key) { return Enable(key); });
   add(A::kKmsScheduleKeyDeletion, [=, this](const std::string& key) { return Schedule(key, 7); });
+  return all;
+}
+
+std::vector<KmsStatesTest::Operation> KmsStatesTest::OnItsMaterial() {
+  using A = Action;
+  const Caller& who = store_.caller;
+  std::vector<Operation> all;
+  const auto add = [&](A action, const Run& run) {
+    all.push_back({action, kSymmetric, crypto::KeyUsage::kEncryptDecrypt, run});
+  };
+  add(A::kKmsListKeyRotations, [=, this](const std::string& key) {
+    return Outcome(kms().ListKeyRotations(who, {key, false, {}, ""}));
+  });
   add(A::kKmsEnableKeyRotation, [=, this](const std::string& key) {
     return Outcome(kms().EnableKeyRotation(who, {key, {}, ""}));
   });
@@ -315,20 +355,6 @@ std::vector<KmsStatesTest::Operation> KmsStatesTest::Operations() {
   add(A::kKmsDeleteImportedKeyMaterial, [=, this](const std::string& key) {
     return Outcome(kms().DeleteImportedKeyMaterial(who, {key, "", ""}));
   });
-  const auto sign = [=, this](const std::string& key) {
-    return Outcome(kms().Sign(
-        who, {key, {1}, crypto::MessageType::kRaw, crypto::SigningAlgorithm::kEcdsaSha256, {}}));
-  };
-  all.push_back({A::kKmsSign, kP256, kSigns, sign});
-  const auto show = [=, this](const std::string& key) {
-    return Outcome(kms().GetPublicKey(who, {key, {}, ""}));
-  };
-  all.push_back({A::kKmsGetPublicKey, kP256, kSigns, show});
-  const auto mac = [=, this](const std::string& key) {
-    return Outcome(kms().GenerateMac(who, {key, {1}, crypto::MacAlgorithm::kHmacSha256, {}, {}}));
-  };
-  all.push_back(
-      {A::kKmsGenerateMac, crypto::KeySpec::kHmac256, crypto::KeyUsage::kGenerateVerifyMac, mac});
   return all;
 }
 
