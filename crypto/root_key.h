@@ -50,7 +50,7 @@ struct RootKeyEnvironment {
   std::string credentials_directory;  // Empty: none.
   PassphrasePrompt prompt;
   // Whether a root key opens the store; empty: nobody knows yet.
-  std::function<bool(RootKey&)> opens;
+  std::function<bool(RootKey&)> opens = nullptr;
   // Where a predecessor left the secret, and where it is left for a successor
   // (root_key_deposit.h); -1: nowhere.
   int deposit = -1;

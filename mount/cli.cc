@@ -138,6 +138,16 @@ int Report(Cli& cli, const Error& error) {
 constexpr std::array<std::string_view, 6> kTakesData = {
     "put", "key encrypt", "key sign", "key mac", "key decrypt", "key import material"};
 
+// "key alias create"; empty if there is none.
+std::string VerbOf(const CLI::App& app) {
+  std::string verb;
+  for (auto below = app.get_subcommands(); !below.empty();
+       below = below.front()->get_subcommands()) {
+    verb += (verb.empty() ? "" : " ") + below.front()->get_name();
+  }
+  return verb;
+}
+
 // What the parser did not like, in our words; such a text is never repeated.
 Error UsageError(const CLI::App& app, const CLI::ParseError& error) {
   const auto verbs = app.get_subcommands();
@@ -147,11 +157,7 @@ Error UsageError(const CLI::App& app, const CLI::ParseError& error) {
             (surplus.empty() ? "which command?" : "unknown command " + surplus.front()) +
                 "; see: secretfs --help"};
   }
-  std::string verb = verbs.front()->get_name();
-  for (auto below = verbs.front()->get_subcommands(); !below.empty();
-       below = below.front()->get_subcommands()) {
-    verb += " " + below.front()->get_name();
-  }
+  const std::string verb = VerbOf(app);
   const bool takes_data = std::ranges::find(kTakesData, verb) != kTakesData.end();
   if (takes_data && dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
     return {Code::kInvalidArgument,
@@ -198,8 +204,8 @@ int ParseAndRun(Cli& cli, int argc, const char* const* argv) {
   } catch (const CLI::CallForVersion& version) {
     return cli.terminal.Write(std::string(version.what()) + "\n") ? kExitOk : kExitError;
   } catch (const CLI::ParseError& error) {
-    const auto verbs = app.get_subcommands();
-    cli.subject = verbs.empty() ? "command line" : verbs.front()->get_name();
+    cli.verb = VerbOf(app);
+    cli.subject = cli.verb.empty() ? "command line" : cli.verb;
     return Report(cli, UsageError(app, error));
   }
   const Status done = cli.run();

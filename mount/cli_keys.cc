@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "mount/cli_key.h"
 
@@ -84,6 +85,8 @@ Status List(Cli& cli, const ListOptions& options) {
       rows.back().push_back(cell);
     }
   }
+  // Those that have names by their names, which are the second column.
+  std::ranges::sort(rows, {}, [](const auto& row) { return std::pair(row[1].empty(), row[1]); });
   std::vector<std::string> header = {"KEY", "ALIASES"};
   if (options.long_format) {
     header.insert(header.end(), {"STATE", "SPEC", "USAGE", "DESCRIPTION"});

@@ -37,7 +37,8 @@ class RootKeyTest : public ::testing::Test {
   const Argon2Params cheap_{8192, 1, 1};
   testing::FakeRandom random_;
   KeyDirectory directory_;
-  RootKeyEnvironment environment_{directory_.path(), [] { return Passphrase("correct horse"); }};
+  RootKeyEnvironment environment_{
+      directory_.path(), [] { return Passphrase("correct horse"); }, {}};
 };
 
 bool Contains(const Error& error, std::string_view text) {

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""After a thousand reads the daemon's memory holds no value."""
+"""After a thousand reads the daemon's memory holds no value; after KMS's work, no plaintext."""
 
+import base64
 import os
 import re
 import secrets
@@ -8,12 +9,13 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.environ["SECRETFS_SOURCE_DIR"], "tests/support"))
-from daemon import Daemon  # noqa: E402
+from daemon import Daemon, UnixConnection  # noqa: E402
 
 
-def search(pid, needle):
-    """Mappings of the process in which `needle` is found."""
+def search(pid, *needles):
+    """Mappings of the process in which one of `needles` is found."""
     found = []
+    longest = max(len(needle) for needle in needles)
     with open(f"/proc/{pid}/maps", encoding="utf-8") as maps, open(
         f"/proc/{pid}/mem", "rb", 0
     ) as memory:
@@ -32,10 +34,11 @@ def search(pid, needle):
                     break
                 if not piece:
                     break
-                if needle in tail + piece:
+                window = tail + piece
+                if any(needle in window for needle in needles):
                     found.append(line.strip())
                     break
-                tail = piece[-len(needle) :]
+                tail = piece[-longest:]
                 rest -= len(piece)
     return found
 
@@ -87,6 +90,61 @@ class MemoryTest(unittest.TestCase):
         with open(f"/proc/{pid}/limits", encoding="ascii") as file:
             core = next(line for line in file if line.startswith("Max core file size"))
         self.assertRegex(core, r"\b0 +0 +bytes")
+
+    def test_nothing_that_kms_worked_on_stays_behind(self):
+        daemon = Daemon()
+        self.addCleanup(daemon.close)
+        daemon.mount()
+
+        def call(operation, **members):
+            # A connection each, since its memory is wiped when it ends.
+            with UnixConnection(daemon.socket) as connection:
+                status, body = daemon.call(f"TrentService.{operation}", connection, **members)
+            self.assertEqual(status, 200, body)
+            return body
+
+        def create(**members):
+            return call("CreateKey", **members)["KeyMetadata"]["KeyId"]
+
+        key = create()
+        mac_key = create(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")
+        signing_key = create(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")
+        hidden = []
+        for _ in range(20):
+            plaintext, message = secrets.token_bytes(48), secrets.token_bytes(48)
+            in_base64 = {
+                "Plaintext": base64.b64encode(plaintext).decode(),
+                "Message": base64.b64encode(message).decode(),
+            }
+            blob = call("Encrypt", KeyId=key, Plaintext=in_base64["Plaintext"])["CiphertextBlob"]
+            back = call("Decrypt", CiphertextBlob=blob)["Plaintext"]
+            self.assertEqual(back, in_base64["Plaintext"])
+            mac = call(
+                "GenerateMac",
+                KeyId=mac_key,
+                Message=in_base64["Message"],
+                MacAlgorithm="HMAC_SHA_256",
+            )["Mac"]
+            call(
+                "Sign",
+                KeyId=signing_key,
+                Message=in_base64["Message"],
+                SigningAlgorithm="ECDSA_SHA_256",
+            )
+            pair = call("GenerateDataKeyPair", KeyId=key, KeyPairSpec="ECC_NIST_P256")
+            hidden += [
+                *in_base64.values(),
+                mac,
+                pair["PrivateKeyPlaintext"],
+                call("GenerateDataKey", KeyId=key, KeySpec="AES_256")["Plaintext"],
+                call("GenerateRandom", NumberOfBytes=48)["Plaintext"],
+            ]
+        pid = daemon.daemon_pid()
+        self.assertNotEqual(search(pid, daemon.mountpoint.encode()), [])
+        # A PKCS#8 key begins like all others, and ends with its public key.
+        texts = [each[56:84] if len(each) > 100 else each[:24] for each in hidden]
+        self.assertEqual(search(pid, *[text.encode() for text in texts]), [])
+        self.assertEqual(search(pid, *[base64.b64decode(text) for text in texts]), [])
 
 
 if __name__ == "__main__":
