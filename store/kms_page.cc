@@ -12,7 +12,7 @@ constexpr int64_t kLimitMax = 1000;
 }  // namespace
 
 Result<PageInProgress> PageInProgress::Open(const KmsStore& records, const PageRequest& request,
-                                            std::string question, PageLimits limits) {
+                                            const std::string& question, PageLimits limits) {
   const int64_t limit = request.limit.value_or(limits.usual);
   if (limit < 1 || limit > kLimitMax) {
     return Fail(Code::kValidation, "1 validation error detected: Value '" + std::to_string(limit) +

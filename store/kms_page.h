@@ -22,7 +22,7 @@ class PageInProgress {
   // `question` names the operation and all that selects its entries; `records` must outlive this.
   // Errors: kValidation for a limit that is not 1..1000; kInvalidMarker.
   static Result<PageInProgress> Open(const KmsStore& records, const PageRequest& request,
-                                     std::string question, PageLimits limits);
+                                     const std::string& question, PageLimits limits);
 
   // Where the last page ended; empty for the first.
   const Bytes& cursor() const { return cursor_; }

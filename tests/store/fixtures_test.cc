@@ -7,6 +7,9 @@
 #include <filesystem>
 #include <map>
 
+#include "crypto/base64.h"
+#include "store/error_name.h"
+#include "store/kms_service.h"
 #include "tests/support/temp_store.h"
 
 namespace secretfs::store {
@@ -68,6 +71,69 @@ TEST_F(FixtureTest, FormatOneOpens) {
       "");
   EXPECT_EQ(report->problem, "");
   EXPECT_GT(events, 20u);
+}
+
+// What clients kept that the store of fixture v2 made for them.
+constexpr std::string_view kCiphertext =
+    "ARhczP2raEobl2feXKtLdTZUvrJWRxi6/xhW+dnq9dsNlRa39Yycq2hKOrZlyFp/E3EN4GZFWhCAgNLz"
+    "SuuofGgYfCkaQQQReiT4oBjYCHIsQa8R3R68NeNZ9QBeOTighPWknGi38Vs=";
+constexpr std::string_view kSignature =
+    "MEYCIQDYWI0zdYvUpJjRsvSwQYgqPfGD4ncRY8fDuisSFi9jCQIhAPipmviAzQBEfDDQBJYd3louJ3nn"
+    "KdFPu9soe8IlMtPK";
+constexpr std::string_view kGrantToken =
+    "v1OskQzBcBgbKBOfslTRsGLhHKg3x7AVKLxjuIvy2rTZOlhkDsDIJ6WJGbFu/u8uBzYUVT806TnAbI/x"
+    "HS+p3E2eJn7uhyHqrYJC8tThUzD7BVIwQqO/Gw==";
+
+Bytes Decoded(std::string_view base64) {
+  const auto bytes = crypto::Base64Decode(AsBytes(base64)).value();
+  return Bytes(bytes.Reveal().begin(), bytes.Reveal().end());
+}
+
+TEST_F(FixtureTest, FormatTwoOpens) {
+  auto service = OpenCopy("v2");
+  auto get = [&](const std::string& name) {
+    auto value = service->GetSecretValue(caller_, name, {}, "");
+    return value ? Text(value->bytes) : std::string(AwsErrorName(value.error().code));
+  };
+  EXPECT_EQ(get("default"), "one");
+  EXPECT_EQ(get("named"), "two");
+  EXPECT_EQ(get("imported"), "three");
+  EXPECT_EQ(get("gone"), "DecryptionFailure");
+  EXPECT_EQ(get("moved"), "five");
+  KmsService& kms = service->kms();
+  auto describe = [&](const std::string& key) {
+    return *kms.DescribeKey(caller_, {key, {}, ""}).value();
+  };
+  const KmsKey main = describe("alias/main");
+  EXPECT_EQ(main.description, "main");
+  EXPECT_EQ(main.tags.at("team"), "core");
+  EXPECT_EQ(main.materials.size(), 2u);
+  EXPECT_EQ(main.rotation_period_days, 90);
+  EXPECT_EQ(describe("alias/imported").origin, KeyOrigin::kExternal);
+  EXPECT_EQ(describe("alias/doomed").state, KeyState::kPendingDeletion);
+  DecryptRequest decrypt;
+  decrypt.ciphertext_blob = Decoded(kCiphertext);
+  decrypt.encryption_context = {{"app", "web"}};
+  decrypt.options.grant_tokens = {std::string(kGrantToken)};
+  EXPECT_EQ(Text(kms.Decrypt(caller_, decrypt)->plaintext), "before rotation");
+  VerifyRequest verify;
+  verify.signed_message = {"alias/sign",
+                           {1, 2, 3},
+                           crypto::MessageType::kRaw,
+                           crypto::SigningAlgorithm::kEcdsaSha256,
+                           {}};
+  verify.signature = Decoded(kSignature);
+  EXPECT_TRUE(kms.Verify(caller_, verify));
+  EXPECT_TRUE(
+      kms.GenerateMac(caller_, {"alias/mac", {1}, crypto::MacAlgorithm::kHmacSha256, {}, {}}));
+  const auto grants =
+      kms.ListRetirableGrants(caller_, {"arn:aws:iam::000000000000:role/ops", {}, ""}).value();
+  ASSERT_EQ(grants.entries.size(), 1u);
+  EXPECT_EQ(ToHex(grants.entries[0].id),
+            "8da2bfac4c4353ac8b6c3a42ac606254a835578f772b3626904ca3560bf61a0e");
+  EXPECT_EQ(kms.ListAliases(caller_, {"", {}, ""})->entries.size(), 6u);
+  auto report = service->ReadAudit(caller_, [](uint64_t, const AuditEvent&) { return true; }, "");
+  EXPECT_EQ(report->problem, "");
 }
 
 }  // namespace
