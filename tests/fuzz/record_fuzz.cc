@@ -61,19 +61,19 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
             [](const store::StoreHeader& header) { return store::EncodeStoreHeader(header, {}); });
       break;
     case 9:
-      Check(bytes, store::DecodeAlias, store::EncodeAlias);
+      Check(bytes, crypto::DecodeRootKeySource, crypto::EncodeRootKeySource);
       break;
     case 10:
-      Check(bytes, store::DecodeGrant, store::EncodeGrant);
+      Check(bytes, store::DecodeAlias, store::EncodeAlias);
       break;
     case 11:
-      Check(bytes, store::DecodeKeyUse, store::EncodeKeyUse);
+      Check(bytes, store::DecodeGrant, store::EncodeGrant);
       break;
     case 12:
-      Check(bytes, store::DecodeKmsCounts, store::EncodeKmsCounts);
+      Check(bytes, store::DecodeKeyUse, store::EncodeKeyUse);
       break;
     default:
-      Check(bytes, crypto::DecodeRootKeySource, crypto::EncodeRootKeySource);
+      Check(bytes, store::DecodeKmsCounts, store::EncodeKmsCounts);
       break;
   }
   return 0;
