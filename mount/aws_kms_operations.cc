@@ -106,7 +106,7 @@ AwsOutcome AwsKmsOperations::Run(std::string_view name, AwsCall& call) {
   }
   const MemberReader in(call.message.members);
   for (const Unsupported& member : kUnsupportedMembers) {
-    if (in.Has(member.name.data())) return RefuseUnsupported(member);
+    if (in.Has(std::string(member.name).c_str())) return RefuseUnsupported(member);
   }
   return (this->*operation->run)(call);
 }
