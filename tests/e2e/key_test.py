@@ -219,8 +219,11 @@ class KeyTest(unittest.TestCase):
                 timeout=60,
                 check=False,
             )
-            os.write(theirs, b"$")  # So that there is something to read.
-            return done.returncode, os.read(ours, 4096)
+            os.write(theirs, b"$")  # A terminal passes on what it gets piece by piece: the end.
+            shown = b""
+            while not shown.endswith(b"$"):
+                shown += os.read(ours, 4096)
+            return done.returncode, shown
         finally:
             os.close(ours)
             os.close(theirs)
