@@ -4,6 +4,7 @@
 import errno
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -204,6 +205,38 @@ class KeyTest(unittest.TestCase):
         self.assertEqual(self.daemon.read("turning/db", "_value"), b"hunter2")
         rotations = json.loads(self.key("rotate", key, "--history", "--json"))["Rotations"]
         self.assertEqual([r["KeyMaterialState"] for r in rotations], ["NON_CURRENT", "CURRENT"])
+
+    def on_a_terminal(self, *arguments, input=b""):
+        """Exit status and what a terminal shows of `secretfs key ARGUMENTS`."""
+        ours, theirs = pty.openpty()
+        try:
+            done = subprocess.run(
+                [self.daemon.binary, "key", *arguments],
+                input=input,
+                stdout=theirs,
+                stderr=subprocess.DEVNULL,
+                env=self.daemon.environment,
+                timeout=60,
+                check=False,
+            )
+            os.write(theirs, b"$")  # A terminal passes on what it gets piece by piece: the end.
+            shown = b""
+            while not shown.endswith(b"$"):
+                shown += os.read(ours, 4096)
+            return done.returncode, shown
+        finally:
+            os.close(ours)
+            os.close(theirs)
+
+    def test_raw_bytes_do_not_go_to_a_terminal(self):
+        self.assertEqual(self.on_a_terminal("random", "8"), (2, b"$"))
+        status, shown = self.on_a_terminal("random", "8", "--base64")
+        self.assertEqual((status, len(shown)), (0, len("AAAAAAAAAAA=\r\n$")))
+        key = self.create()
+        text = self.key("encrypt", key, input="hunter2")
+        self.assertEqual(self.on_a_terminal("decrypt", input=text), (0, b"hunter2$"))
+        binary = self.key("encrypt", key, input=b"\x1b[2J")
+        self.assertEqual(self.on_a_terminal("decrypt", input=binary), (2, b"$"))
 
     def test_another_user_may_do_nothing(self):
         key = self.create()
