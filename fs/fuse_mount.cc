@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -208,6 +209,11 @@ UniqueFd MountPrivately(const std::string& mountpoint, const std::string& device
     return {};
   }
   return clone;
+}
+
+bool IsConnected(int device) {
+  pollfd state{device, POLLIN, 0};
+  return poll(&state, 1, 0) >= 0 && (state.revents & (POLLERR | POLLNVAL)) == 0;
 }
 
 Result<bool> HasMountOf(const std::string& device_number) {

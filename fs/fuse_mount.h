@@ -43,6 +43,10 @@ UniqueFd MountPrivately(const std::string& mountpoint, const std::string& device
 // kFailedPrecondition if it is busy (with `lazy` false), kPermissionDenied, kUnavailable.
 Status UnmountFuse(const std::string& mountpoint, bool lazy, const std::string& device_number = {});
 
+// Whether the file system behind `device`, /dev/fuse that was mounted, is still there: not when its
+// last mount is gone.
+bool IsConnected(int device);
+
 // Whether this namespace has a mount of the file system, wherever it is. Errors: kUnavailable.
 Result<bool> HasMountOf(const std::string& device_number);
 

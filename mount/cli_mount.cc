@@ -268,9 +268,12 @@ Result<UniqueFd> FindKeeper(Cli& cli) {
   TRY_ASSIGN(const Config config, cli.Settings());
   TRY_ASSIGN(const UniqueFd connection, ConnectSocket(config.socket));
   UniqueFd keeper(static_cast<int>(syscall(SYS_pidfd_open, ListenerOf(connection.get()), 0)));
-  // Unless it is there still, the number may have become another's.
-  TRY(ConnectSocket(config.socket));
   if (!keeper.valid()) return FailErrno(Code::kUnavailable, "find the keeper", errno);
+  // Unless it listens still, the number may have become another's.
+  TRY_ASSIGN(const UniqueFd again, ConnectSocket(config.socket));
+  if (ListenerOf(again.get()) != ListenerOf(connection.get())) {
+    return Fail(Code::kUnavailable, "the keeper has just been replaced; try again");
+  }
   return keeper;
 }
 

@@ -62,10 +62,9 @@ Result<UniqueFd> BlockSignals() {
 // A mount whose daemon and keeper were killed answers ENOTCONN to everybody. Detaching it harms
 // nobody, and without that none could take its place.
 Status ClearDeadMount(const std::string& mountpoint) {
-  struct stat ignored{};
-  if (stat(mountpoint.c_str(), &ignored) == 0 || errno != ENOTCONN) return {};
   TRY_ASSIGN(const bool is_ours, fs::IsSecretfsMounted(mountpoint));
-  if (!is_ours) return {};
+  struct stat ignored{};
+  if (!is_ours || stat(mountpoint.c_str(), &ignored) == 0 || errno != ENOTCONN) return {};
   Log(LogLevel::kWarning, mountpoint + ": detaching the mount of a daemon that is gone");
   return fs::UnmountFuse(mountpoint, /*lazy=*/true);
 }
@@ -185,6 +184,8 @@ Status Keeper::Prepare() {
   if (was_taken_over_) {
     Log(LogLevel::kInfo, place_.mountpoint + ": taking over the mount of the keeper before");
   } else {
+    // What is left there of a mount that is not gone on with would keep it alive.
+    if (options_.leave_with_manager) TakeBackFromManager(options_.manager);
     TRY(MakeState());
   }
   if (kept_.socket == nullptr) {
@@ -215,6 +216,10 @@ Status Keeper::MakeState() {
 }
 
 Result<DaemonProcess> Keeper::Start(int program, const Config& config) {
+  if (kept_.socket->IsShutDown()) {
+    kept_.socket.reset();
+    TRY_ASSIGN(kept_.socket, ListenSocket::Open(place_.socket));
+  }
   TRY_ASSIGN(DaemonProcess daemon, StartDaemon({.program = program,
                                                 .config = &config,
                                                 .arguments = &options_.daemon_arguments,
@@ -306,6 +311,7 @@ void Keeper::HandleWord(DaemonProcess& daemon, const KeeperMessage& message) {
       return HandleReady(daemon, message.text.empty());
     case KeeperWord::kFailed:
       daemon.failure = DecodeError(message.text);
+      daemon.due_at = Now() + kHandOverTime;
       return;
     case KeeperWord::kStarted:
     case KeeperWord::kOpen:
@@ -341,7 +347,7 @@ void Keeper::LetServe(DaemonProcess& daemon) {
 }
 
 void Keeper::HandleReady(DaemonProcess& daemon, bool can_be_succeeded) {
-  daemon.due_at.reset();
+  if (!daemon.told_to_stop) daemon.due_at.reset();
   policy_.Served();
   watchdog_.Reset();
   can_be_succeeded_ = can_be_succeeded;
@@ -461,7 +467,8 @@ void Keeper::HandleEndOfCurrent() {
   current_.reset();
   if (stop_by_) return EndWith({});
   if (dead.told_to_stop && successor_) return PromoteSuccessor();
-  if (end->orderly && dead.reached == KeeperWord::kReady && !dead.told_to_stop) {
+  if (end->orderly && !dead.told_to_stop && kept_.mount.device.valid() &&
+      !fs::IsConnected(kept_.mount.device.get())) {
     Log(LogLevel::kInfo, place_.mountpoint + " is unmounted; the keeper ends");
     return EndWith({});
   }

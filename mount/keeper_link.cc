@@ -41,7 +41,8 @@ Result<KeeperLink::Ends> KeeperLink::Connect() {
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds.data()) != 0) {
     return FailErrno(Code::kUnavailable, "connect keeper and daemon", errno);
   }
-  Ends ends{KeeperLink(UniqueFd(fds[0])), KeeperLink(UniqueFd(fds[1]))};
+  Ends ends{KeeperLink(UniqueFd(fds[0]), /*takes_descriptors=*/false),
+            KeeperLink(UniqueFd(fds[1]), /*takes_descriptors=*/true)};
   if (fcntl(ends.keeper.fd(), F_SETFL, O_NONBLOCK) != 0) {
     return FailErrno(Code::kUnavailable, "connect keeper and daemon", errno);
   }
@@ -70,7 +71,7 @@ Result<std::optional<KeeperMessage>> KeeperLink::Receive() {
   message.msg_iov = &part;
   message.msg_iovlen = 1;
   fs::Attachment attachment;
-  attachment.MakeRoom(message);
+  if (takes_descriptors_) attachment.MakeRoom(message);
   ssize_t size = -1;
   while ((size = recvmsg(fd_.get(), &message, MSG_CMSG_CLOEXEC)) < 0) {
     if (errno == ECONNRESET) size = 0;

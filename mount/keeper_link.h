@@ -38,7 +38,8 @@ struct KeeperMessage {
 class KeeperLink {
  public:
   KeeperLink() = default;
-  explicit KeeperLink(UniqueFd fd) : fd_(std::move(fd)) {}
+  // The daemon's end.
+  explicit KeeperLink(UniqueFd fd) : KeeperLink(std::move(fd), /*takes_descriptors=*/true) {}
 
   struct Ends;
   static Result<Ends> Connect();
@@ -47,14 +48,19 @@ class KeeperLink {
 
   // Errors: kUnavailable, if the other end is gone or does not take it.
   Status Send(KeeperWord word, std::string_view text = {}, int descriptor = -1);
-  // The daemon's end waits. nullopt: the other end is gone. Errors: kUnavailable; at the keeper's
-  // end also if there is nothing.
+  // The daemon's end waits, and takes descriptors; at the keeper's, the kernel drops those that a
+  // daemon sends, since to close one may wait for a file system. nullopt: the other end is gone.
+  // Errors: kUnavailable; at the keeper's end also if there is nothing.
   Result<std::optional<KeeperMessage>> Receive();
   // Waits for `word`. Errors: kUnavailable, also for any other word.
   Result<KeeperMessage> Await(KeeperWord word);
 
  private:
+  KeeperLink(UniqueFd fd, bool takes_descriptors)
+      : fd_(std::move(fd)), takes_descriptors_(takes_descriptors) {}
+
   UniqueFd fd_;
+  bool takes_descriptors_ = false;
 };
 
 struct KeeperLink::Ends {

@@ -102,16 +102,19 @@ Result<KeptMount> TakeKeptMount(GivenDescriptors given, const MountPlace& place)
   UniqueFd shared_state = Take(given, kSharedState);
   UniqueFd to_toucher = Take(given, kToToucher);
   UniqueFd from_daemon = Take(given, kFromDaemon);
-  for (const UniqueFd* needed : {&device, &shared_state, &to_toucher, &from_daemon}) {
-    if (!facts || !needed->valid()) return kept;
-  }
-  TRY_ASSIGN(const bool is_mounted, fs::HasMountOf(facts->device_number));
-  if (!is_mounted) return kept;
-  if (facts->place.store != place.store || facts->place.mountpoint != place.mountpoint) {
-    Log(LogLevel::kWarning, "detaching the mount of " + facts->place.store + " on " +
-                                facts->place.mountpoint + ", which the service was before");
-    // Before the device is closed: nobody meets a mount that answers nothing but errors.
-    TRY(fs::UnmountFuse(facts->place.mountpoint, /*lazy=*/true, facts->device_number));
+  if (!device.valid() || !fs::IsConnected(device.get())) return kept;
+  const bool is_whole = facts && shared_state.valid() && to_toucher.valid() && from_daemon.valid();
+  if (!is_whole || facts->place.store != place.store ||
+      facts->place.mountpoint != place.mountpoint) {
+    const std::string& mountpoint = facts ? facts->place.mountpoint : place.mountpoint;
+    Log(LogLevel::kWarning, mountpoint + ": detaching the mount of the keeper before, which " +
+                                (is_whole ? "was another" : "was not left whole"));
+    // While the device is open nobody meets errors there, but whoever looks at the mount waits.
+    const Status detached =
+        fs::UnmountFuse(mountpoint, /*lazy=*/true, facts ? facts->device_number : "");
+    if (!detached && detached.error().code != Code::kNotFound) {
+      return std::unexpected(detached.error());
+    }
     return kept;
   }
   // The private mount's descriptor is none that systemd keeps (O_PATH).

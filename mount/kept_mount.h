@@ -40,7 +40,7 @@ void TakeBackFromManager(const ServiceManager& manager);
 
 // What a keeper before left, out of `given`: without a device if there is no mount, or if it is
 // unmounted by now; without a socket if its path leads elsewhere by now. A mount that belongs to
-// another place is detached: nobody will serve it. Errors: kUnavailable.
+// another place or was not left whole is detached: nobody will serve it. Errors: kUnavailable.
 Result<KeptMount> TakeKeptMount(GivenDescriptors given, const MountPlace& place);
 
 }  // namespace secretfs::mount

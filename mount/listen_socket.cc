@@ -1,5 +1,6 @@
 #include "mount/listen_socket.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -50,7 +51,7 @@ Status CheckFree(const std::string& path) {
                                           "another path with --socket");
   }
   int error_number = 0;
-  if (ConnectSocket(path, &error_number)) {
+  if (ConnectSocket(path, &error_number, WhenFull::kFail) || error_number == EAGAIN) {
     return Fail(Code::kFailedPrecondition,
                 "socket " + path +
                     ": another daemon answers there; end it with secretfs umount, or name "
@@ -95,15 +96,27 @@ Result<std::unique_ptr<ListenSocket>> ListenSocket::Open(const std::string& path
 
 Result<std::unique_ptr<ListenSocket>> ListenSocket::Adopt(const std::string& path, UniqueFd fd) {
   if (listen(fd.get(), kBacklog) != 0) return FailOn(path, errno);
-  TRY_ASSIGN(const UniqueFd connection, ConnectSocket(path));
+  int error_number = 0;
+  auto connection = ConnectSocket(path, &error_number, WhenFull::kFail);
+  // Nobody takes those who wait there as long as there is no daemon: some have to go.
+  for (int i = 0; i < kBacklog && !connection && error_number == EAGAIN; ++i) {
+    const UniqueFd dropped(accept4(fd.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    connection = ConnectSocket(path, &error_number, WhenFull::kFail);
+  }
+  if (!connection) return std::unexpected(connection.error());
   struct stat found{};
-  if (ListenerOf(connection.get()) != getpid() || lstat(path.c_str(), &found) != 0) {
+  if (ListenerOf(connection->get()) != getpid() || lstat(path.c_str(), &found) != 0) {
     return Fail(Code::kNotFound, "socket " + path + ": it is no longer the one that was opened");
   }
   std::unique_ptr<ListenSocket> adopted(new ListenSocket(path, std::move(fd)));
   adopted->device_ = found.st_dev;
   adopted->inode_ = found.st_ino;
   return adopted;
+}
+
+bool ListenSocket::IsShutDown() const {
+  pollfd state{fd_.get(), POLLIN, 0};
+  return poll(&state, 1, 0) >= 0 && (state.revents & (POLLHUP | POLLRDHUP)) != 0;
 }
 
 ListenSocket::~ListenSocket() {
@@ -120,9 +133,10 @@ pid_t ListenerOf(int connection) {
   return failed != 0 ? 0 : credentials.pid;
 }
 
-Result<UniqueFd> ConnectSocket(const std::string& path, int* error_number) {
+Result<UniqueFd> ConnectSocket(const std::string& path, int* error_number, WhenFull when_full) {
   TRY_ASSIGN(const sockaddr_un address, AddressOf(path));
-  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int mode = when_full == WhenFull::kFail ? SOCK_NONBLOCK : 0;
+  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | mode, 0));
   if (fd.valid() &&
       connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
     return fd;

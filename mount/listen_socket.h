@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -31,6 +32,8 @@ class ListenSocket {
   ListenSocket(const ListenSocket&) = delete;
   ListenSocket& operator=(const ListenSocket&) = delete;
 
+  // Whether somebody who has the descriptor shut it down (shutdown(2)), for all and for good.
+  bool IsShutDown() const;
   // The listening descriptor.
   int fd() const { return fd_.get(); }
   // The same, once, for who keeps it instead.
@@ -49,8 +52,13 @@ class ListenSocket {
 // pid namespace.
 pid_t ListenerOf(int connection);
 
-// A connected stream socket. Errors: kInvalidArgument (path too long), kUnavailable with strerror's
-// text. `error_number`, if not null, receives the errno of a failed connect().
-Result<UniqueFd> ConnectSocket(const std::string& path, int* error_number = nullptr);
+// What to do where a listener has as many connections waiting as it takes.
+enum class WhenFull : uint8_t { kWait, kFail };
+
+// A connected stream socket; in non-blocking mode for kFail (EAGAIN then). Errors: kInvalidArgument
+// (path too long), kUnavailable with strerror's text. `error_number`, if not null, receives the
+// errno of a failed connect().
+Result<UniqueFd> ConnectSocket(const std::string& path, int* error_number = nullptr,
+                               WhenFull when_full = WhenFull::kWait);
 
 }  // namespace secretfs::mount

@@ -1,5 +1,6 @@
 #include "mount/system_call_filter.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -43,7 +44,7 @@ constexpr std::string_view kRuntime =
     "getpriority sysinfo uname getrandom "
     // Descriptors that it has.
     "read readv pread64 preadv preadv2 write writev pwrite64 pwritev pwritev2 close close_range "
-    "fcntl fstat dup dup2 dup3 lseek umask";
+    "fstat dup dup2 dup3 lseek umask";
 
 // --- The daemon ----------------------------------------------------------------------------------
 
@@ -91,6 +92,12 @@ constexpr std::array kRefusals = {
 // a list; 512 is where x86_64 begins with something else.
 constexpr int kFirstYoungCall = 451;
 constexpr int kFirstNumberOfOthers = 512;
+
+constexpr std::array kFcntlOperations = {
+    F_DUPFD,     F_DUPFD_CLOEXEC, F_GETFD,      F_SETFD,     F_GETFL,      F_SETFL,  F_GETLK,
+    F_SETLK,     F_SETLKW,        F_OFD_GETLK,  F_OFD_SETLK, F_OFD_SETLKW, F_GETOWN, F_GETSIG,
+    F_GETOWN_EX, F_GETPIPE_SZ,    F_SETPIPE_SZ, F_ADD_SEALS, F_GET_SEALS,
+};
 
 constexpr std::array kPrctlOptions = {
     PR_SET_NAME,         PR_GET_NAME,    PR_SET_PDEATHSIG,  PR_GET_PDEATHSIG,
@@ -155,6 +162,15 @@ void AddRulesWithArguments(FilterBuilder& builder) {
   for (const char* call : {"mmap", "mprotect"}) {
     builder.Add(SCMP_ACT_ALLOW, call, {SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)});
     builder.Add(SCMP_ACT_ERRNO(EACCES), call, {SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC)});
+  }
+  // Not F_SETOWN and F_SETSIG: the kernel would send others signals that kill() may not.
+  for (const int operation : kFcntlOperations) {
+    builder.Add(SCMP_ACT_ALLOW, "fcntl",
+                {SCMP_A1(SCMP_CMP_EQ, static_cast<uint64_t>(operation), 0)});
+  }
+  for (const int operation : {F_SETOWN, F_SETOWN_EX, F_SETSIG, F_NOTIFY, F_SETLEASE}) {
+    builder.Add(SCMP_ACT_ERRNO(EPERM), "fcntl",
+                {SCMP_A1(SCMP_CMP_EQ, static_cast<uint64_t>(operation), 0)});
   }
   // Who could take this file's own handler away would still not get the call.
   builder.Add(SCMP_ACT_ALLOW, "rt_sigaction", {SCMP_A0(SCMP_CMP_NE, SIGSYS, 0)});

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <cstddef>
 #include <cstring>
@@ -55,9 +56,10 @@ void ServiceManager::Send(std::string_view state, int fd) const {
   fs::Attachment attachment;
   if (fd >= 0) attachment.AddTo(message, fd);
   const UniqueFd socket_fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  // A manager with much to do is waited for, one that does nothing is not.
   setsockopt(socket_fd.get(), SOL_SOCKET, SO_SNDTIMEO, &kSendTime, sizeof kSendTime);
-  if (!socket_fd.valid() || sendmsg(socket_fd.get(), &message, MSG_NOSIGNAL) < 0) {
+  const int flags = MSG_NOSIGNAL | (is_deaf_ ? MSG_DONTWAIT : 0);
+  if (!socket_fd.valid() || sendmsg(socket_fd.get(), &message, flags) < 0) {
+    is_deaf_ = errno == EAGAIN;
     Log(LogLevel::kWarning, "cannot reach the service manager at " + notify_socket_);
   }
 }

@@ -26,9 +26,11 @@ class ServiceManager {
   void ForgetDescriptor(std::string_view name) const;
 
  private:
+  // A manager that does not hear within a second is not waited for again.
   void Send(std::string_view state, int fd) const;
 
   std::string notify_socket_;
+  mutable bool is_deaf_ = false;
 };
 
 // The descriptors that the manager gives to this process (sd_listen_fds(3): $LISTEN_PID,

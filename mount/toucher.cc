@@ -59,18 +59,25 @@ class Toucher {
       // Only looked at, so that whoever comes after this process finds what it did not do.
       const ssize_t size = recv(socket_, bytes.data(), bytes.size(), MSG_PEEK);
       if (size < 0 && errno == EINTR) continue;
-      if (size <= 0) return;
-      Do(std::string_view(bytes.data(), static_cast<size_t>(size)));
+      if (size < 0 || (size == 0 && IsClosed())) return;
+      if (size > 0) Do(std::string_view(bytes.data(), static_cast<size_t>(size)));
       while (recv(socket_, bytes.data(), bytes.size(), 0) < 0 && errno == EINTR) {
       }
     }
   }
 
  private:
+  // Or the daemon sent an empty packet, which says nothing.
+  bool IsClosed() const {
+    pollfd state{socket_, POLLIN, 0};
+    return poll(&state, 1, 0) < 0 || (state.revents & POLLHUP) != 0;
+  }
+
   void Do(std::string_view packet) {
     const char word = packet.front();
     packet.remove_prefix(1);
-    if (word == kTouchWord) {
+    // Nothing but files of the mount.
+    if (word == kTouchWord && !packet.starts_with('/')) {
       Touch(prefix_ + std::string(packet));
     } else if (word == kDropWord) {
       uint64_t node = 0;
@@ -86,7 +93,8 @@ class Toucher {
     const std::array<timespec, 2> times = {kKeep, kNow};
     // A file that is gone by now has nobody to tell.
     if (utimensat(root_, path.c_str(), times.data(), AT_SYMLINK_NOFOLLOW) != 0) return;
-    const UniqueFd file(openat(root_, path.c_str(), O_WRONLY | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC));
+    const UniqueFd file(
+        openat(root_, path.c_str(), O_WRONLY | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
   }
 
   const int socket_;

@@ -162,6 +162,32 @@ class ServiceTest(unittest.TestCase):
         self.assertEqual(d.read("a/_value"), b"value")
         self.check_stop(d, service)
 
+    def test_a_mount_that_was_not_left_whole_is_made_anew(self):
+        d, service = self.serve()
+        d.put("a", "value")
+        service.wait_until(lambda: set(service.kept) == KEPT)
+        for lost in ("secretfs-mount", "secretfs-requests"):
+            service.kill()
+            service.forget(lost)
+            self.start_again(d, service)
+            self.assertEqual(d.read("a/_value"), b"value")
+            service.wait_until(lambda: set(service.kept) == KEPT)
+        self.check_stop(d, service)
+
+    def test_a_device_number_that_is_used_again_is_no_mount(self):
+        d, service = self.serve()
+        d.put("a", "value")
+        service.wait_until(lambda: set(service.kept) == KEPT)
+        service.kill()
+        subprocess.run(["umount", "-l", d.mountpoint], check=True)
+        other = os.path.join(d.root, "tmpfs")
+        os.mkdir(other)
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", other], check=True)
+        self.addCleanup(subprocess.run, ["umount", "-l", other], check=False)
+        self.start_again(d, service)
+        self.assertEqual(d.read("a/_value"), b"value")
+        self.check_stop(d, service)
+
     def test_another_store_is_not_shown_under_the_ids_of_the_first(self):
         d, service = self.serve("--reprompt")
         d.put("a", "value")

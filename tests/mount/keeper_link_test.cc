@@ -79,6 +79,14 @@ TEST(KeeperLinkTest, WordsComeInOneOrderOnly) {
   EXPECT_FALSE(MayFollow(kFailed, kFailed));
 }
 
+TEST(KeeperLinkTest, TheKeeperGetsNoDescriptorOfADaemon) {
+  auto ends = KeeperLink::Connect().value();
+  ASSERT_TRUE(ends.daemon.Send(KeeperWord::kLoaded, "", STDIN_FILENO));
+  const auto message = ends.keeper.Receive();
+  EXPECT_EQ((*message)->word, KeeperWord::kLoaded);
+  EXPECT_FALSE((*message)->descriptor.valid());
+}
+
 TEST(KeeperLinkTest, OfManyDescriptorsOneIsTakenAndNoneIsLeaked) {
   auto ends = KeeperLink::Connect().value();
   const auto count = [] {
@@ -86,7 +94,7 @@ TEST(KeeperLinkTest, OfManyDescriptorsOneIsTakenAndNoneIsLeaked) {
                          std::filesystem::directory_iterator());
   };
   const auto before = count();
-  char word = static_cast<char>(KeeperWord::kLoaded);
+  char word = static_cast<char>(KeeperWord::kServe);
   iovec part{&word, 1};
   alignas(cmsghdr) std::array<unsigned char, CMSG_SPACE(8 * sizeof(int))> room{};
   msghdr message{};
@@ -100,8 +108,8 @@ TEST(KeeperLinkTest, OfManyDescriptorsOneIsTakenAndNoneIsLeaked) {
   header->cmsg_len = CMSG_LEN(8 * sizeof(int));
   const std::array<int, 8> fds = {0, 0, 0, 0, 0, 0, 0, 0};
   std::memcpy(CMSG_DATA(header), fds.data(), sizeof fds);
-  ASSERT_EQ(sendmsg(ends.daemon.fd(), &message, 0), 1);
-  EXPECT_TRUE((*ends.keeper.Receive())->descriptor.valid());
+  ASSERT_EQ(sendmsg(ends.keeper.fd(), &message, 0), 1);
+  EXPECT_TRUE((*ends.daemon.Receive())->descriptor.valid());
   EXPECT_EQ(count(), before);
 }
 

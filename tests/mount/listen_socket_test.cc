@@ -1,11 +1,13 @@
 #include "mount/listen_socket.h"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <vector>
 
 #include "tests/support/temp_directory.h"
 
@@ -57,6 +59,28 @@ TEST_F(ListenSocketTest, IsTakenOverWhileItsPathLeadsToIt) {
   }
   EXPECT_NE(access(path_.c_str(), F_OK), 0);
   EXPECT_FALSE(ListenSocket::Adopt(path_, UniqueFd(dup(fd.get()))));
+}
+
+TEST_F(ListenSocketTest, IsTakenOverAlsoWhenAllPlacesInItsQueueAreTaken) {
+  const auto first = ListenSocket::Open(path_).value();
+  std::vector<UniqueFd> waiting;
+  int error = 0;
+  while (auto connection = ConnectSocket(path_, &error, WhenFull::kFail)) {
+    waiting.push_back(*std::move(connection));
+  }
+  EXPECT_EQ(error, EAGAIN);
+  const auto other = ListenSocket::Open(path_);
+  ASSERT_FALSE(other);
+  EXPECT_EQ(other.error().code, Code::kFailedPrecondition);
+  EXPECT_TRUE(ListenSocket::Adopt(path_, UniqueFd(dup(first->fd()))));
+}
+
+TEST_F(ListenSocketTest, TellsWhenItWasShutDown) {
+  const auto opened = ListenSocket::Open(path_).value();
+  EXPECT_FALSE(opened->IsShutDown());
+  shutdown(opened->fd(), SHUT_RDWR);
+  EXPECT_TRUE(opened->IsShutDown());
+  EXPECT_TRUE(ListenSocket::Open(path_));
 }
 
 TEST_F(ListenSocketTest, ReplacesTheSocketOfDeadDaemon) {
