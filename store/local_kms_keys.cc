@@ -219,9 +219,7 @@ void LocalKms::NoteUse(const crypto::KeyId& key, Action operation) {
   MutexLock lock(use_mutex_);
   NotedUse& noted = uses_[key];
   // What a record says of a day, it says once.
-  if (noted.use.at / kMsPerDay != now / kMsPerDay || noted.use.operation != operation) {
-    noted.saved = false;
-  }
+  if (noted.use.at / kMsPerDay != now / kMsPerDay) noted.saved = false;
   noted.use = {operation, now};
 }
 
@@ -241,8 +239,7 @@ Status LocalKms::SaveUses() {
     // A key that was destroyed leaves nothing.
     TRY_ASSIGN(std::optional<KmsKey> record, records_.Load(*mutation, key));
     TRY_ASSIGN(const std::optional<KeyUse> before, records_.LoadUse(key));
-    const bool known = before && before->operation == use.operation &&
-                       before->at / kMsPerDay == use.at / kMsPerDay;
+    const bool known = before && before->at / kMsPerDay == use.at / kMsPerDay;
     if (!record || known) continue;
     TRY(records_.PutUse(*mutation, key, use));
     wrote = true;
@@ -251,8 +248,7 @@ Status LocalKms::SaveUses() {
   MutexLock lock(use_mutex_);
   for (const auto& [key, use] : unsaved) {
     auto noted = uses_.find(key);
-    if (noted != uses_.end() && noted->second.use.operation == use.operation &&
-        noted->second.use.at / kMsPerDay == use.at / kMsPerDay) {
+    if (noted != uses_.end() && noted->second.use.at / kMsPerDay == use.at / kMsPerDay) {
       noted->second.saved = true;
     }
   }

@@ -371,6 +371,8 @@ TEST_F(KmsKeysTest, TheLastUseOfAKeyIsKept) {
   for (int i = 0; i < 5; ++i) {
     DecryptText(blob);
     ASSERT_TRUE(service_->PurgeExpired());
+    ASSERT_TRUE(Encrypt(key, "x"));
+    ASSERT_TRUE(service_->PurgeExpired());
   }
   EXPECT_EQ(service_->GetHealth().last_txn, txn);
   ASSERT_TRUE(CreateUnder("a", "v1", "one", key));
