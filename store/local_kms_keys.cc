@@ -49,7 +49,7 @@ Status ValidateCreate(const CreateKeyRequest& request) {
 Result<KmsKeyPtr> LocalKms::CreateKey(const Caller& caller, const CreateKeyRequest& request) {
   AuditEvent event = door_.NewEvent(caller, Action::kKmsCreateKey, "", request.request_id);
   return Audited(event, [&]() -> Result<KmsKeyPtr> {
-    TRY(door_.Decide(caller.principal, event.action, ""));
+    TRY(Authorize(caller, event.action, "", ""));
     TRY(ValidateCreate(request));
     KmsKey key;
     key.id = crypto::NewUuid(door_.random_source());
@@ -102,7 +102,7 @@ Result<KmsPage<crypto::KeyId>> LocalKms::ListKeys(const Caller& caller,
                                                   const ListKeysRequest& request) {
   AuditEvent event = door_.NewEvent(caller, Action::kKmsListKeys, "", request.request_id);
   return AuditedRead(event, [&]() -> Result<KmsPage<crypto::KeyId>> {
-    TRY(door_.Decide(caller.principal, event.action, ""));
+    TRY(Authorize(caller, event.action, "", ""));
     TRY_ASSIGN(PageInProgress page,
                PageInProgress::Open(records_, request.page, "ListKeys", kKeyPage));
     KmsPage<crypto::KeyId> answer;

@@ -177,7 +177,7 @@ Status LocalKms::RewrapAll(const Caller& caller, std::shared_ptr<crypto::RootKey
                            const crypto::RootKeySource& source, const std::string& request_id) {
   AuditEvent event = door_.NewEvent(caller, Action::kKmsRewrapKeys, "", request_id);
   return Audited(event, [&]() -> Status {
-    TRY(door_.Decide(caller.principal, event.action, ""));
+    TRY(Authorize(caller, event.action, "", ""));
     for (int i = 0; i < kRewrapTries; ++i) {
       TRY_ASSIGN(const bool done, TryRewrap(event, root_key, source));
       if (done) return {};
