@@ -172,7 +172,8 @@ void AddCreateGrant(const KeyVerbs& group) {
 }
 
 void AddGrants(const KeyVerbs& verbs) {
-  const KeyVerbs group = verbs.AddGroup({"grant", "Permissions to use a KMS key"});
+  const KeyVerbs group =
+      verbs.AddGroup({"grant", "Permissions to use a KMS key (kept, not enforced yet)"});
   Cli& cli = verbs.cli();
   AddCreateGrant(group);
   auto list = std::make_shared<ListGrantsOptions>();
@@ -226,7 +227,8 @@ Status SetPolicy(Cli& cli, const PolicyOptions& options) {
 }
 
 void AddPolicies(const KeyVerbs& verbs) {
-  const KeyVerbs group = verbs.AddGroup({"policy", "The policy document of a KMS key"});
+  const KeyVerbs group =
+      verbs.AddGroup({"policy", "The policy document of a KMS key (kept, not enforced yet)"});
   Cli& cli = verbs.cli();
   auto get = std::make_shared<PolicyOptions>();
   AddKeyArgument(group.Add({"get", "Write a key's policy to standard output"}, KeyOf(get),

@@ -209,6 +209,9 @@ void AddRekeyVerb(CLI::App& app, Cli& cli) {
       "passphrase\n"
       "is asked for twice, or one line of standard input. Without a daemon the store is changed\n"
       "directly, and the current passphrase asked for (or read) first.\n"
+      "The keys themselves stay: what the old root key wrapped stays in free pages of the store's\n"
+      "file until those are used again, and in backups. Who has both can open everything, also\n"
+      "what is written later. If the old root key may be known, make a new store.\n"
       "Example: secretfs rekey --root-key file:/media/token/secretfs.key");
   sub->add_option("--root-key", options->root_key,
                   "The new one: file:PATH (made if it does not exist), passphrase, or "

@@ -108,8 +108,8 @@ Status AuditedStore::Record(const AuditEventView& event) {
   return parts_.trail.Append(event, 0);
 }
 
-Status AuditedStore::Decide(const Principal& principal, Action action,
-                            std::string_view resource) const {
+Status AuditedStore::Decide(const Principal& principal, Action action, std::string_view resource,
+                            std::string_view shown) const {
   Decision decision = parts_.authorizer.Decide({principal, action, resource});
   if (decision.allowed) return {};
   // "secretsmanager.amazonaws.com"
@@ -117,7 +117,7 @@ Status AuditedStore::Decide(const Principal& principal, Action action,
   service.remove_suffix(kAwsDomain.size());
   std::string text = "User: " + principal.arn + " is not authorized to perform: ";
   text.append(service).append(":").append(ActionName(action));
-  if (!resource.empty()) text.append(" on resource: ").append(resource);
+  if (!shown.empty()) text.append(" on resource: ").append(shown);
   text.append(" because ").append(decision.reason);
   return Fail(Code::kPermissionDenied, std::move(text));
 }

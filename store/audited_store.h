@@ -52,7 +52,13 @@ class AuditedStore {
   Status MovePendingEventsIfAny();
 
   // Allows `action` on `resource`, or says why not.
-  Status Decide(const Principal& principal, Action action, std::string_view resource) const;
+  Status Decide(const Principal& principal, Action action, std::string_view resource) const {
+    return Decide(principal, action, resource, resource);
+  }
+  // The same, where the denial names `shown`, what the caller asked for, and so tells nothing of
+  // what that led to.
+  Status Decide(const Principal& principal, Action action, std::string_view resource,
+                std::string_view shown) const;
 
   Result<std::unique_ptr<SecretStore::Mutation>> Begin() { return parts_.store.Begin(); }
   // Commits `mutation` together with `event`, then hands the event to the trail.

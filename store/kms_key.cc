@@ -104,10 +104,18 @@ bool KmsKey::HasAllMaterial() const {
 std::optional<TimeMs> KmsKey::ValidTo() const {
   std::optional<TimeMs> earliest;
   for (const KeyMaterial& material : materials) {
+    if (material.state == MaterialState::kPendingRotation) continue;
     if (material.wrapped.empty() || !material.valid_to) continue;
     earliest = std::min(earliest.value_or(*material.valid_to), *material.valid_to);
   }
   return earliest;
+}
+
+std::optional<TimeMs> KmsKey::ExpiryAt() const {
+  const KeyMaterial* pending = PendingRotation();
+  const auto earliest = ValidTo();
+  if (pending == nullptr || !pending->valid_to) return earliest;
+  return std::min(earliest.value_or(*pending->valid_to), *pending->valid_to);
 }
 
 KeyState KmsKey::StateAt(TimeMs now) const {
@@ -118,7 +126,7 @@ KeyState KmsKey::StateAt(TimeMs now) const {
 }
 
 std::optional<TimeMs> KmsKey::DueAt() const {
-  std::optional<TimeMs> due = ValidTo();
+  std::optional<TimeMs> due = ExpiryAt();
   const auto consider = [&due](TimeMs at) { due = std::min(due.value_or(at), at); };
   if (deletion_at) consider(*deletion_at);
   // A key that is not enabled is not rotated, and catches up when it is again.

@@ -117,8 +117,11 @@ struct KmsKey {
   const KeyMaterial* PendingRotation() const;
   // No generation that is or was current lacks its material.
   bool HasAllMaterial() const;
-  // The earliest end of imported material (KeyMetadata.ValidTo), if any has one.
+  // The earliest end of imported material (KeyMetadata.ValidTo), if any has one. Material that
+  // waits for its rotation does not count: the key works without it.
   std::optional<TimeMs> ValidTo() const;
+  // The same with what waits for its rotation: when upkeep has material to take away.
+  std::optional<TimeMs> ExpiryAt() const;
   // The state at `now`: imported material that has reached its end is gone before upkeep says so.
   KeyState StateAt(TimeMs now) const;
   // When upkeep has to do something about this key next.

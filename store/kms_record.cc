@@ -1,6 +1,8 @@
 #include "store/kms_record.h"
 
 #include <algorithm>
+#include <functional>
+#include <set>
 
 namespace secretfs::store {
 namespace {
@@ -123,13 +125,26 @@ KmsKey ReadVersion1(ByteReader& in) {
   return key;
 }
 
+// What holds of every key, whatever was done to it.
+bool IsPossible(const KmsKey& key) {
+  std::set<crypto::MaterialId> ids;
+  for (const KeyMaterial& material : key.materials) ids.insert(material.id);
+  const auto usages = crypto::UsagesOf(key.spec);
+  return ids.size() == key.materials.size() &&
+         std::ranges::find(usages, key.usage) != usages.end() &&
+         key.rotation_period_days >= kRotationPeriodDaysMin &&
+         key.rotation_period_days <= kRotationPeriodDaysMax &&
+         key.deletion_at.has_value() == (key.state == KeyState::kPendingDeletion);
+}
+
 KmsKey ReadVersion2(ByteReader& in, bool& valid) {
   KmsKey key;
   key.id = ReadArray<sizeof(crypto::KeyId)>(in);
   key.spec = ReadCryptoEnum<crypto::KeySpec>(in, valid);
   key.usage = ReadCryptoEnum<crypto::KeyUsage>(in, valid);
-  key.state = ReadEnum(in, KeyState::kUpdating, valid);
-  key.origin = ReadEnum(in, KeyOrigin::kExternalKeyStore, valid);
+  // The rest of AWS's is never made.
+  key.state = ReadEnum(in, KeyState::kPendingImport, valid);
+  key.origin = ReadEnum(in, KeyOrigin::kExternal, valid);
   key.manager = ReadEnum(in, KeyManager::kCustomer, valid);
   key.created_at = ReadTime(in);
   key.deletion_at = ReadOptionalTime(in, valid);
@@ -144,7 +159,7 @@ KmsKey ReadVersion2(ByteReader& in, bool& valid) {
   for (uint32_t n = in.U32(); n > 0 && !in.failed(); --n) {
     key.materials.push_back(ReadMaterial(in, valid));
   }
-  valid = valid && key.deletion_at.has_value() == (key.state == KeyState::kPendingDeletion);
+  valid = valid && IsPossible(key);
   return key;
 }
 
@@ -192,6 +207,10 @@ Result<KmsKey> DecodeKmsKey(ByteSpan bytes) {
   // Only an imported key may be without.
   valid = valid && (currents == 1 || (currents == 0 && key.origin == KeyOrigin::kExternal));
   if (!in.Complete() || !valid) return Damaged("KMS key");
+  // One form only: maps are in order, and what is not set is zero.
+  if (version == kKeyVersion && !std::ranges::equal(EncodeKmsKey(key), bytes)) {
+    return Damaged("KMS key");
+  }
   return key;
 }
 
@@ -249,7 +268,14 @@ Result<Grant> DecodeGrant(ByteSpan bytes) {
                         &grant.constraints.encryption_context_subset}) {
     if (ReadFlag(in, valid)) *context = ReadMap(in);
   }
+  const bool in_order =
+      std::ranges::adjacent_find(grant.operations, std::ranges::greater_equal()) ==
+      grant.operations.end();
+  const bool two_constraints =
+      grant.constraints.encryption_context_equals && grant.constraints.encryption_context_subset;
+  valid = valid && in_order && !grant.operations.empty() && !two_constraints;
   if (!in.Complete() || !valid) return Damaged("grant");
+  if (!std::ranges::equal(EncodeGrant(grant), bytes)) return Damaged("grant");
   return grant;
 }
 

@@ -24,6 +24,8 @@ namespace secretfs::store {
 // kPermissionDenied to everything but questions about itself: the service that it is for uses it on
 // behalf of its own callers.
 //
+// Grants and key policies are kept and answered, and not enforced: the Authorizer alone decides.
+//
 // Not here: custom key stores, multi-region keys and Nitro recipients (kUnsupported).
 class KmsService {
  public:

@@ -201,15 +201,21 @@ Result<KmsKeyPtr> LocalKms::Resolve(const KeyReference& reference) const {
   return alias ? records_.Load(alias->target) : KmsKeyPtr();
 }
 
+Status LocalKms::Authorize(const Caller& caller, Action action, std::string_view resource,
+                           std::string_view shown) {
+  TRY(door_.Decide(caller.principal, action, resource, shown));
+  return Upgrade();
+}
+
 Result<KmsKeyPtr> LocalKms::Find(const Caller& caller, Action action, const std::string& key_id,
-                                 Names names, AuditEvent& event) const {
+                                 Names names, AuditEvent& event) {
   const auto reference = ParseKeyReference(key_id, realm_);
   KmsKeyPtr key;
   if (reference && (reference->key || names == Names::kAll)) {
     TRY_ASSIGN(key, Resolve(*reference));
   }
   if (key != nullptr) event.resource_arn = key->arn;
-  TRY(door_.Decide(caller.principal, action, key != nullptr ? key->arn : key_id));
+  TRY(Authorize(caller, action, key != nullptr ? key->arn : key_id, key_id));
   if (!reference) return std::unexpected(reference.error());
   if (key == nullptr) {
     if (reference->key) return NoSuchKey(ArnOf(*reference->key));

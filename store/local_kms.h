@@ -143,8 +143,6 @@ class LocalKms final : public KmsService, private crypto::KeySource {
   // Does `work`, which returns a Result, and records why it failed; it records its own success.
   template <typename Work>
   auto Audited(AuditEvent& event, const Work& work) -> decltype(work()) {
-    // Events of KMS are not for programs that know format 1 alone.
-    TRY(Upgrade());
     auto done = work();
     if (!done) return door_.Refuse(event, std::move(done).error());
     return done;
@@ -152,20 +150,23 @@ class LocalKms final : public KmsService, private crypto::KeySource {
   // The same for what changes nothing: records success too, before the result is returned.
   template <typename Work>
   auto AuditedRead(AuditEvent& event, const Work& work) -> decltype(work()) {
-    TRY(Upgrade());
     auto done = work();
     if (!done) return door_.Refuse(event, std::move(done).error());
     TRY(door_.RecordSuccess(event));
     return done;
   }
+  // Allows `action` on `resource`, or says why not with `shown`, what was asked for. What is
+  // allowed may need a store of format 2; a denial leaves the store's format as it is.
+  Status Authorize(const Caller& caller, Action action, std::string_view resource,
+                   std::string_view shown);
   // Finds the key that `key_id` names and decides on `action`; fills `event.resource_arn`. A key
   // that does not exist is decided on by the name that was asked for, so that a denied caller
   // learns nothing.
   enum class Names : uint8_t { kAll, kIdOrArn };
   Result<KmsKeyPtr> Find(const Caller& caller, Action action, const std::string& key_id,
-                         Names names, AuditEvent& event) const;
+                         Names names, AuditEvent& event);
   Result<KmsKeyPtr> Find(const Caller& caller, const std::string& key_id, Names names,
-                         AuditEvent& event) const {
+                         AuditEvent& event) {
     return Find(caller, event.action, key_id, names, event);
   }
   Result<KmsKeyPtr> Resolve(const KeyReference& reference) const;
@@ -201,7 +202,7 @@ class LocalKms final : public KmsService, private crypto::KeySource {
   // Finds a key of which `action` is asked, and checks that it is for `usage` and can be used.
   Result<KmsKeyPtr> FindFor(const Caller& caller, Action action, const std::string& key_id,
                             const CryptoOptions& options, crypto::KeyUsage usage,
-                            AuditEvent& event) const;
+                            AuditEvent& event);
   struct Cryption {
     crypto::EncryptionAlgorithm algorithm;
     const ContextMap& context;
@@ -213,8 +214,7 @@ class LocalKms final : public KmsService, private crypto::KeySource {
   // The key that is to decrypt `blob`: `key_id` if that is given, else the one that made it.
   Result<KmsKeyPtr> FindSource(const Caller& caller, Action action,
                                const std::optional<std::string>& key_id, const Cryption& how,
-                               ByteSpan blob, const CryptoOptions& options,
-                               AuditEvent& event) const;
+                               ByteSpan blob, const CryptoOptions& options, AuditEvent& event);
   Result<DataKey> MakeDataKey(const Caller& caller, Action action,
                               const GenerateDataKeyRequest& request);
   Result<DataKeyPair> MakeDataKeyPair(const Caller& caller, Action action,

@@ -32,7 +32,8 @@ Status LocalKms::CreateAlias(const Caller& caller, const AliasRequest& request) 
       door_.NewEvent(caller, Action::kKmsCreateAlias, request.alias_name, request.request_id);
   return Audited(event, [&]() -> Status {
     const std::string arn = AliasArn(realm_, request.alias_name);
-    TRY(door_.Decide(caller.principal, event.action, arn));
+    event.resource_arn = arn;
+    TRY(Authorize(caller, event.action, arn, request.alias_name));
     TRY(CheckAliasName(request.alias_name));
     TRY_ASSIGN(KmsKeyPtr seen, Find(caller, request.target_key_id, Names::kIdOrArn, event));
     TRY_ASSIGN(std::unique_ptr<SecretStore::Mutation> mutation, door_.Begin());
@@ -53,7 +54,8 @@ Status LocalKms::UpdateAlias(const Caller& caller, const AliasRequest& request) 
       door_.NewEvent(caller, Action::kKmsUpdateAlias, request.alias_name, request.request_id);
   return Audited(event, [&]() -> Status {
     const std::string arn = AliasArn(realm_, request.alias_name);
-    TRY(door_.Decide(caller.principal, event.action, arn));
+    event.resource_arn = arn;
+    TRY(Authorize(caller, event.action, arn, request.alias_name));
     TRY(CheckAliasName(request.alias_name));
     TRY_ASSIGN(KmsKeyPtr seen, Find(caller, request.target_key_id, Names::kIdOrArn, event));
     TRY_ASSIGN(std::unique_ptr<SecretStore::Mutation> mutation, door_.Begin());
@@ -62,7 +64,7 @@ Status LocalKms::UpdateAlias(const Caller& caller, const AliasRequest& request) 
     TRY_ASSIGN(KmsKey key, Reload(*mutation, *seen));
     TRY_ASSIGN(std::optional<KmsKey> before, records_.Load(*mutation, alias->target));
     // To lose an alias changes the old key, too.
-    TRY(door_.Decide(caller.principal, event.action, ArnOf(alias->target)));
+    TRY(door_.Decide(caller.principal, event.action, ArnOf(alias->target), request.alias_name));
     TRY(CheckState(key, event.action));
     if (!before || !IsSameKind(*before, key)) {
       return Fail(Code::kValidation, "Alias " + arn + " cannot be moved to " + key.arn +
@@ -79,13 +81,14 @@ Status LocalKms::DeleteAlias(const Caller& caller, const AliasRequest& request) 
       door_.NewEvent(caller, Action::kKmsDeleteAlias, request.alias_name, request.request_id);
   return Audited(event, [&]() -> Status {
     const std::string arn = AliasArn(realm_, request.alias_name);
-    TRY(door_.Decide(caller.principal, event.action, arn));
+    event.resource_arn = arn;
+    TRY(Authorize(caller, event.action, arn, request.alias_name));
     TRY(CheckAliasName(request.alias_name));
     TRY_ASSIGN(std::unique_ptr<SecretStore::Mutation> mutation, door_.Begin());
     TRY_ASSIGN(std::optional<Alias> alias, records_.FindAlias(*mutation, request.alias_name));
     if (!alias) return NoSuchAlias(arn);
     event.resource_arn = ArnOf(alias->target);
-    TRY(door_.Decide(caller.principal, event.action, event.resource_arn));
+    TRY(door_.Decide(caller.principal, event.action, event.resource_arn, request.alias_name));
     TRY(records_.RemoveAlias(*mutation, *alias));
     return Commit(*mutation, alias->target, event);
   });
@@ -98,7 +101,7 @@ Result<KmsPage<Alias>> LocalKms::ListAliases(const Caller& caller,
   return AuditedRead(event, [&]() -> Result<KmsPage<Alias>> {
     KmsKeyPtr key;
     if (request.key_id.empty()) {
-      TRY(door_.Decide(caller.principal, event.action, ""));
+      TRY(Authorize(caller, event.action, "", ""));
     } else {
       TRY_ASSIGN(key, Find(caller, request.key_id, Names::kIdOrArn, event));
     }

@@ -75,7 +75,7 @@ Result<int64_t> DataKeyBytes(const GenerateDataKeyRequest& request) {
 
 Result<KmsKeyPtr> LocalKms::FindFor(const Caller& caller, Action action, const std::string& key_id,
                                     const CryptoOptions& options, KeyUsage usage,
-                                    AuditEvent& event) const {
+                                    AuditEvent& event) {
   TRY_ASSIGN(KmsKeyPtr key, Find(caller, action, key_id, Names::kAll, event));
   TRY(CheckGrantTokens(options.grant_tokens));
   TRY(CheckState(*key, action));
@@ -150,7 +150,7 @@ Result<Encrypted> LocalKms::Encrypt(const Caller& caller, const EncryptRequest& 
 Result<KmsKeyPtr> LocalKms::FindSource(const Caller& caller, Action action,
                                        const std::optional<std::string>& key_id,
                                        const Cryption& how, ByteSpan blob,
-                                       const CryptoOptions& options, AuditEvent& event) const {
+                                       const CryptoOptions& options, AuditEvent& event) {
   const auto origin = how.algorithm == EncryptionAlgorithm::kSymmetricDefault
                           ? crypto::ReadBlobOrigin(blob)
                           : std::nullopt;
@@ -163,10 +163,9 @@ Result<KmsKeyPtr> LocalKms::FindSource(const Caller& caller, Action action,
       TRY_ASSIGN(maker, records_.Load(origin->key));
     }
     // Whose ciphertext it is, if anyone's, is not told to who may not decrypt.
-    if (maker == nullptr) {
-      TRY(door_.Decide(caller.principal, action, ""));
-      return InvalidCiphertext();
-    }
+    if (maker != nullptr) event.resource_arn = maker->arn;
+    TRY(Authorize(caller, action, event.resource_arn, ""));
+    if (maker == nullptr) return InvalidCiphertext();
   }
   TRY_ASSIGN(KmsKeyPtr key,
              FindFor(caller, action, key_id ? *key_id : crypto::FormatUuid(origin->key), options,
@@ -322,7 +321,7 @@ Result<crypto::SecretBuffer> LocalKms::GenerateRandom(const Caller& caller,
                                                       const GenerateRandomRequest& request) {
   AuditEvent event = door_.NewEvent(caller, Action::kKmsGenerateRandom, "", request.request_id);
   return AuditedRead(event, [&]() -> Result<crypto::SecretBuffer> {
-    TRY(door_.Decide(caller.principal, event.action, ""));
+    TRY(Authorize(caller, event.action, "", ""));
     if (!request.custom_key_store_id.empty()) {
       return Fail(Code::kUnsupported, "Custom key stores are not supported.");
     }

@@ -126,7 +126,7 @@ Result<KmsPage<Grant>> LocalKms::ListRetirableGrants(const Caller& caller,
   AuditEvent event = door_.NewEvent(caller, Action::kKmsListRetirableGrants,
                                     request.retiring_principal, request.request_id);
   return AuditedRead(event, [&]() -> Result<KmsPage<Grant>> {
-    TRY(door_.Decide(caller.principal, event.action, ""));
+    TRY(Authorize(caller, event.action, "", ""));
     TRY(ValidatePrincipal(request.retiring_principal, "retiringPrincipal"));
     TRY_ASSIGN(
         PageInProgress page,
@@ -157,13 +157,19 @@ Status LocalKms::RetireGrant(const Caller& caller, const EndGrantRequest& reques
       return Fail(Code::kValidation, "Give either a GrantToken, or a KeyId and a GrantId.");
     }
     std::optional<Grant> grant;
+    std::string resource = request.key_id;
     if (by_token) {
       TRY_ASSIGN(grant, OpenGrantToken(request.grant_token));
     } else if (const auto reference = ParseKeyReference(request.key_id, realm_);
                reference && reference->key) {
+      resource = ArnOf(*reference->key);
       if (const auto id = ParseGrantId(request.grant_id)) {
         TRY_ASSIGN(grant, records_.LoadGrant(*reference->key, *id));
       }
+    }
+    if (grant) {
+      resource = ArnOf(grant->key);
+      event.resource_arn = resource;
     }
     const std::string& who = caller.principal.arn;
     // Who may retire a grant by its own terms needs no other permission.
@@ -171,13 +177,13 @@ Status LocalKms::RetireGrant(const Caller& caller, const EndGrantRequest& reques
         grant && (grant->retiring_principal == who ||
                   (grant->grantee_principal == who && grant->Lists(GrantOperation::kRetireGrant)));
     if (!by_terms) {
-      TRY(door_.Decide(caller.principal, event.action, grant ? ArnOf(grant->key) : request.key_id));
+      // By a token it was not said of which key.
+      TRY(Authorize(caller, event.action, resource, request.key_id));
     }
     if (!grant) {
       TRY(ParseGrantId(request.grant_id));
       return NoSuchGrant(request.grant_id);
     }
-    event.resource_arn = ArnOf(grant->key);
     if (request.dry_run) return WouldSucceed();
     return EndGrant(*grant, event);
   });

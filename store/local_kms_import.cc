@@ -220,12 +220,13 @@ Result<ImportedKeyMaterial> LocalKms::DeleteImportedKeyMaterial(
       TRY(CheckState(key, event.action));
       if (!wanted && key.Current() != nullptr) wanted = key.Current()->id;
       KeyMaterial* material = wanted ? key.FindMaterial(*wanted) : nullptr;
-      if (material == nullptr || material->wrapped.empty()) return false;
+      if (material == nullptr) return false;
       answer.key_material_id = ToHex(material->id);
       if (material->state == MaterialState::kPendingRotation) {
         std::erase_if(key.materials, [&](const KeyMaterial& each) { return each.id == *wanted; });
         return true;
       }
+      if (material->wrapped.empty()) return false;
       material->wrapped.clear();
       material->valid_to.reset();
       if (key.state != KeyState::kPendingDeletion) key.state = KeyState::kPendingImport;

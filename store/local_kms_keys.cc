@@ -49,7 +49,7 @@ Status ValidateCreate(const CreateKeyRequest& request) {
 Result<KmsKeyPtr> LocalKms::CreateKey(const Caller& caller, const CreateKeyRequest& request) {
   AuditEvent event = door_.NewEvent(caller, Action::kKmsCreateKey, "", request.request_id);
   return Audited(event, [&]() -> Result<KmsKeyPtr> {
-    TRY(door_.Decide(caller.principal, event.action, ""));
+    TRY(Authorize(caller, event.action, "", ""));
     TRY(ValidateCreate(request));
     KmsKey key;
     key.id = crypto::NewUuid(door_.random_source());
@@ -102,7 +102,7 @@ Result<KmsPage<crypto::KeyId>> LocalKms::ListKeys(const Caller& caller,
                                                   const ListKeysRequest& request) {
   AuditEvent event = door_.NewEvent(caller, Action::kKmsListKeys, "", request.request_id);
   return AuditedRead(event, [&]() -> Result<KmsPage<crypto::KeyId>> {
-    TRY(door_.Decide(caller.principal, event.action, ""));
+    TRY(Authorize(caller, event.action, "", ""));
     TRY_ASSIGN(PageInProgress page,
                PageInProgress::Open(records_, request.page, "ListKeys", kKeyPage));
     KmsPage<crypto::KeyId> answer;
@@ -219,9 +219,7 @@ void LocalKms::NoteUse(const crypto::KeyId& key, Action operation) {
   MutexLock lock(use_mutex_);
   NotedUse& noted = uses_[key];
   // What a record says of a day, it says once.
-  if (noted.use.at / kMsPerDay != now / kMsPerDay || noted.use.operation != operation) {
-    noted.saved = false;
-  }
+  if (noted.use.at / kMsPerDay != now / kMsPerDay) noted.saved = false;
   noted.use = {operation, now};
 }
 
@@ -241,8 +239,7 @@ Status LocalKms::SaveUses() {
     // A key that was destroyed leaves nothing.
     TRY_ASSIGN(std::optional<KmsKey> record, records_.Load(*mutation, key));
     TRY_ASSIGN(const std::optional<KeyUse> before, records_.LoadUse(key));
-    const bool known = before && before->operation == use.operation &&
-                       before->at / kMsPerDay == use.at / kMsPerDay;
+    const bool known = before && before->at / kMsPerDay == use.at / kMsPerDay;
     if (!record || known) continue;
     TRY(records_.PutUse(*mutation, key, use));
     wrote = true;
@@ -251,8 +248,7 @@ Status LocalKms::SaveUses() {
   MutexLock lock(use_mutex_);
   for (const auto& [key, use] : unsaved) {
     auto noted = uses_.find(key);
-    if (noted != uses_.end() && noted->second.use.operation == use.operation &&
-        noted->second.use.at / kMsPerDay == use.at / kMsPerDay) {
+    if (noted != uses_.end() && noted->second.use.at / kMsPerDay == use.at / kMsPerDay) {
       noted->second.saved = true;
     }
   }

@@ -103,7 +103,8 @@ Result<std::string> LocalKms::RotateKeyOnDemand(const Caller& caller, const KeyR
       }
       if (key.origin == KeyOrigin::kExternal) {
         const KeyMaterial* pending = key.PendingRotation();
-        if (pending == nullptr || pending->wrapped.empty()) {
+        if (pending == nullptr || pending->wrapped.empty() ||
+            pending->valid_to.value_or(Now() + 1) <= Now()) {
           return Fail(Code::kFailedPrecondition,
                       "No available key material pending rotation for the key: " + key.arn + ".");
         }

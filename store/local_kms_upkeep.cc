@@ -52,7 +52,7 @@ Result<bool> LocalKms::RunDueOf(const crypto::KeyId& key, TimeMs now) {
   TRY_ASSIGN(const KmsKeyPtr seen, records_.Load(key));
   if (seen == nullptr) return false;
   if (seen->deletion_at && *seen->deletion_at <= now) return DestroyKey(key, now);
-  if (seen->ValidTo().value_or(now + 1) <= now) return ExpireMaterial(key, now);
+  if (seen->ExpiryAt().value_or(now + 1) <= now) return ExpireMaterial(key, now);
   if (seen->DueAt().value_or(now + 1) <= now) return RotateDue(*seen, now);
   return false;
 }
@@ -77,7 +77,11 @@ Result<bool> LocalKms::ExpireMaterial(const crypto::KeyId& key, TimeMs now) {
   TRY_ASSIGN(std::unique_ptr<SecretStore::Mutation> mutation, door_.Begin());
   TRY_ASSIGN(std::optional<KmsKey> record, records_.Load(*mutation, key));
   if (!record) return false;
-  bool expired = false;
+  // What was never current encrypted nothing: nobody needs its id.
+  bool expired = std::erase_if(record->materials, [now](const KeyMaterial& material) {
+                   return material.state == MaterialState::kPendingRotation &&
+                          material.valid_to.value_or(now + 1) <= now;
+                 }) > 0;
   for (KeyMaterial& material : record->materials) {
     if (material.wrapped.empty() || material.valid_to.value_or(now + 1) > now) continue;
     material.wrapped.clear();
@@ -93,7 +97,7 @@ Result<bool> LocalKms::ExpireMaterial(const crypto::KeyId& key, TimeMs now) {
                                     crypto::FormatUuid(key), "");
   event.resource_arn = record->arn;
   TRY(records_.PutKey(*mutation, *record));
-  if (was_usable) TRY(Announce(*mutation, key));
+  if (was_usable && record->state != KeyState::kEnabled) TRY(Announce(*mutation, key));
   TRY(Commit(*mutation, key, event));
   return true;
 }
@@ -173,7 +177,7 @@ Status LocalKms::RewrapAll(const Caller& caller, std::shared_ptr<crypto::RootKey
                            const crypto::RootKeySource& source, const std::string& request_id) {
   AuditEvent event = door_.NewEvent(caller, Action::kKmsRewrapKeys, "", request_id);
   return Audited(event, [&]() -> Status {
-    TRY(door_.Decide(caller.principal, event.action, ""));
+    TRY(Authorize(caller, event.action, "", ""));
     for (int i = 0; i < kRewrapTries; ++i) {
       TRY_ASSIGN(const bool done, TryRewrap(event, root_key, source));
       if (done) return {};

@@ -239,6 +239,65 @@ TEST_F(KmsKeysTest, AStrangerLearnsNothingAndIsRecorded) {
   EXPECT_EQ(StateOf(key), KeyState::kEnabled);
 }
 
+TEST_F(KmsKeysTest, ADenialIsRecordedWithWhatItWasAbout) {
+  const std::string key = CreateKey();
+  const std::string alias = "arn:aws:kms:local-1:000000000000:alias/web";
+  ASSERT_EQ(Alias("alias/web", key), "ok");
+  CreateGrantRequest request;
+  request.key_id = key;
+  request.grantee_principal = store_.owner.arn;
+  request.operations = {GrantOperation::kEncrypt};
+  const auto grant = kms().CreateGrant(store_.caller, request).value();
+  const auto resource_of = [&](const Status& denied) {
+    EXPECT_EQ(denied.error().code, Code::kPermissionDenied);
+    std::string last;
+    for (const AuditEvent& event : Events()) {
+      if (event.principal_arn == stranger_.arn) last = event.resource_arn;
+    }
+    return last;
+  };
+  EXPECT_EQ(resource_of(kms().RetireGrant(eve_, {"", "", grant.grant_token, false, ""})),
+            ArnOf(key));
+  EXPECT_EQ(resource_of(kms().RetireGrant(eve_, {key, grant.grant_id, "", false, ""})), ArnOf(key));
+  EXPECT_EQ(resource_of(kms().CreateAlias(eve_, {"alias/web", key, ""})), alias);
+  EXPECT_EQ(resource_of(kms().UpdateAlias(eve_, {"alias/web", key, ""})), alias);
+  EXPECT_EQ(resource_of(kms().DeleteAlias(eve_, {"alias/web", "", ""})), alias);
+}
+
+// What a denial says of what exists is what it says of what does not.
+TEST_F(KmsKeysTest, ADenialShowsOnlyWhatWasAskedFor) {
+  const std::string key = CreateKey();
+  ASSERT_EQ(Alias("alias/web", key), "ok");
+  const std::string unknown = "01234567-89ab-4def-8123-456789abcdef";
+  const auto described = [&](const std::string& name) {
+    std::string text = kms().DescribeKey(eve_, {name, {}, ""}).error().message;
+    const size_t at = text.find(name);
+    EXPECT_NE(at, std::string::npos) << text;
+    if (at != std::string::npos) text.replace(at, name.size(), "NAME");
+    return text;
+  };
+  EXPECT_EQ(described(key), described(unknown));
+  EXPECT_EQ(described(ArnOf(key)), described(ArnOf(unknown)));
+  EXPECT_EQ(described("alias/web"), described("alias/no"));
+  DecryptRequest decrypt;
+  decrypt.ciphertext_blob = Encrypt(key, "x")->ciphertext_blob;
+  const std::string of_real_blob = kms().Decrypt(eve_, decrypt).error().message;
+  decrypt.ciphertext_blob = {1, 2, 3};
+  EXPECT_EQ(of_real_blob, kms().Decrypt(eve_, decrypt).error().message);
+  CreateGrantRequest request;
+  request.key_id = key;
+  request.grantee_principal = store_.owner.arn;
+  request.operations = {GrantOperation::kEncrypt};
+  const auto grant = kms().CreateGrant(store_.caller, request).value();
+  const auto retired = [&](const std::string& id) {
+    return kms().RetireGrant(eve_, {key, id, "", false, ""}).error().message;
+  };
+  EXPECT_EQ(retired(grant.grant_id), retired(std::string(64, 'a')));
+  const std::string by_token =
+      kms().RetireGrant(eve_, {"", "", grant.grant_token, false, ""}).error().message;
+  EXPECT_EQ(by_token.find(key), std::string::npos) << by_token;
+}
+
 TEST_F(KmsKeysTest, NamesThatLeadNowhereAreNotFound) {
   const std::string key = CreateKey();
   ASSERT_EQ(Alias("alias/web", key), "ok");
@@ -370,6 +429,8 @@ TEST_F(KmsKeysTest, TheLastUseOfAKeyIsKept) {
   const uint64_t txn = service_->GetHealth().last_txn;
   for (int i = 0; i < 5; ++i) {
     DecryptText(blob);
+    ASSERT_TRUE(service_->PurgeExpired());
+    ASSERT_TRUE(Encrypt(key, "x"));
     ASSERT_TRUE(service_->PurgeExpired());
   }
   EXPECT_EQ(service_->GetHealth().last_txn, txn);

@@ -248,6 +248,31 @@ TEST_F(KmsLifeTest, NewImportedMaterialWaitsForItsRotation) {
   EXPECT_EQ(DecryptText(old_blob), "old");
 }
 
+TEST_F(KmsLifeTest, MaterialThatWaitsForItsRotationEndsAlone) {
+  const std::string key = CreateExternalKey();
+  ASSERT_TRUE(ImportInto(key, {MaterialOf(1), {}, {}, ""}));
+  ASSERT_TRUE(CreateUnder("a", "v1", "one", key));
+  const TimeMs end = store_.clock.NowMs() + 1000;
+  ASSERT_TRUE(ImportInto(key, {MaterialOf(2), end, ImportType::kNewKeyMaterial, ""}));
+  EXPECT_FALSE(Describe(key).ValidTo());
+  store_.clock.Set(end);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(StateOf(key), KeyState::kEnabled);
+    EXPECT_EQ(Get("a"), "one");
+    EXPECT_EQ(Rotate(key), "KMSInvalidStateException");
+    ASSERT_TRUE(service_->PurgeExpired());
+  }
+  EXPECT_EQ(Describe(key).materials.size(), 1u);
+  // Its place is free, also for what is deleted before its end.
+  ASSERT_TRUE(ImportInto(key, {MaterialOf(3), end + 5000, ImportType::kNewKeyMaterial, ""}));
+  ASSERT_TRUE(kms().DeleteImportedKeyMaterial(
+      store_.caller, {key, ToHex(Describe(key).PendingRotation()->id), ""}));
+  ASSERT_TRUE(ImportInto(key, {MaterialOf(4), end + 5000, ImportType::kNewKeyMaterial, ""}));
+  ASSERT_EQ(Rotate(key), "ok");
+  EXPECT_EQ(Describe(key).ValidTo(), end + 5000);
+  EXPECT_EQ(Get("a"), "one");
+}
+
 TEST_F(KmsLifeTest, ImportTokensBelongToOneKeyAndOneDay) {
   const std::string key = CreateExternalKey();
   const std::string other = CreateExternalKey();

@@ -216,6 +216,20 @@ TEST_F(FormatOneTest, StaysFormatOneUntilKmsIsUsed) {
   EXPECT_EQ(Get("new"), "one");
 }
 
+TEST_F(FormatOneTest, ADeniedCallLeavesItAsItWas) {
+  const std::string name(kSecretsManagerAlias);
+  EXPECT_EQ(kms().DescribeKey(eve_, {name, {}, ""}).error().code, Code::kPermissionDenied);
+  EXPECT_EQ(kms().CreateKey(eve_, {}).error().code, Code::kPermissionDenied);
+  EXPECT_EQ(kms().CreateAlias(eve_, {"alias/eve", name, ""}).error().code, Code::kPermissionDenied);
+  EXPECT_EQ(kms().RetireGrant(eve_, {name, std::string(64, 'a'), "", false, ""}).error().code,
+            Code::kPermissionDenied);
+  EXPECT_FALSE(kms().ListKeys(eve_, {}));
+  EXPECT_EQ(FormatOnDisk(), 1u);
+  size_t denials = 0;
+  for (const AuditEvent& event : Events()) denials += event.principal_arn == stranger_.arn;
+  EXPECT_EQ(denials, 5u);
+}
+
 TEST_F(FormatOneTest, TakesKeysAliasesGrantsAndSecretsUnderThem) {
   const std::string key = CreateKey();
   ASSERT_EQ(Alias("alias/web", key), "ok");
