@@ -190,8 +190,8 @@ Status BecomeUser(const std::optional<ProcessUser>& user) {
     if (user && setresuid(user->uid, user->uid, user->uid) != 0) {
       return FailErrno(Code::kUnavailable, "become another user", errno);
     }
-    TRY(ShrinkCapabilities(0));
   }
+  TRY(ShrinkCapabilities(0));
   TRY(ForgoNewPrivileges());
   return ForbidTracing();
 }

@@ -152,36 +152,45 @@ class FilterBuilder {
   std::string problem_;
 };
 
+// An argument, counted from 0, that is (not) `value`. libseccomp's macros for it are C.
+scmp_arg_cmp Is(unsigned argument, uint64_t value) {
+  return {.arg = argument, .op = SCMP_CMP_EQ, .datum_a = value, .datum_b = 0};
+}
+scmp_arg_cmp IsNot(unsigned argument, uint64_t value) {
+  return {.arg = argument, .op = SCMP_CMP_NE, .datum_a = value, .datum_b = 0};
+}
+// Of the bits in `mask`, it has exactly those of `value`.
+scmp_arg_cmp Has(unsigned argument, uint64_t mask, uint64_t value) {
+  return {.arg = argument, .op = SCMP_CMP_MASKED_EQ, .datum_a = mask, .datum_b = value};
+}
+
 // Calls of which some arguments are allowed. An argument can be compared only once in a rule.
 void AddRulesWithArguments(FilterBuilder& builder) {
   const auto own_pid = static_cast<uint64_t>(getpid());
   for (const char* call : {"kill", "tgkill", "rt_tgsigqueueinfo"}) {
-    builder.Add(SCMP_ACT_ALLOW, call, {SCMP_A0(SCMP_CMP_EQ, own_pid, 0)});
-    builder.Add(SCMP_ACT_ERRNO(EPERM), call, {SCMP_A0(SCMP_CMP_NE, own_pid, 0)});
+    builder.Add(SCMP_ACT_ALLOW, call, {Is(0, own_pid)});
+    builder.Add(SCMP_ACT_ERRNO(EPERM), call, {IsNot(0, own_pid)});
   }
   for (const char* call : {"mmap", "mprotect"}) {
-    builder.Add(SCMP_ACT_ALLOW, call, {SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)});
-    builder.Add(SCMP_ACT_ERRNO(EACCES), call, {SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC)});
+    builder.Add(SCMP_ACT_ALLOW, call, {Has(2, PROT_EXEC, 0)});
+    builder.Add(SCMP_ACT_ERRNO(EACCES), call, {Has(2, PROT_EXEC, PROT_EXEC)});
   }
   // Not F_SETOWN and F_SETSIG: the kernel would send others signals that kill() may not.
   for (const int operation : kFcntlOperations) {
-    builder.Add(SCMP_ACT_ALLOW, "fcntl",
-                {SCMP_A1(SCMP_CMP_EQ, static_cast<uint64_t>(operation), 0)});
+    builder.Add(SCMP_ACT_ALLOW, "fcntl", {Is(1, static_cast<uint64_t>(operation))});
   }
   for (const int operation : {F_SETOWN, F_SETOWN_EX, F_SETSIG, F_NOTIFY, F_SETLEASE}) {
-    builder.Add(SCMP_ACT_ERRNO(EPERM), "fcntl",
-                {SCMP_A1(SCMP_CMP_EQ, static_cast<uint64_t>(operation), 0)});
+    builder.Add(SCMP_ACT_ERRNO(EPERM), "fcntl", {Is(1, static_cast<uint64_t>(operation))});
   }
   // Who could take this file's own handler away would still not get the call.
-  builder.Add(SCMP_ACT_ALLOW, "rt_sigaction", {SCMP_A0(SCMP_CMP_NE, SIGSYS, 0)});
-  builder.Add(SCMP_ACT_ERRNO(EPERM), "rt_sigaction", {SCMP_A0(SCMP_CMP_EQ, SIGSYS, 0)});
+  builder.Add(SCMP_ACT_ALLOW, "rt_sigaction", {IsNot(0, SIGSYS)});
+  builder.Add(SCMP_ACT_ERRNO(EPERM), "rt_sigaction", {Is(0, SIGSYS)});
   // Limits are looked at, not set.
-  builder.Add(SCMP_ACT_ALLOW, "prlimit64", {SCMP_A2(SCMP_CMP_EQ, 0, 0)});
-  builder.Add(SCMP_ACT_ERRNO(EPERM), "prlimit64", {SCMP_A2(SCMP_CMP_NE, 0, 0)});
-  builder.Add(SCMP_ACT_ALLOW, "clone",
-              {SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD | kNewNamespaces, CLONE_THREAD)});
+  builder.Add(SCMP_ACT_ALLOW, "prlimit64", {Is(2, 0)});
+  builder.Add(SCMP_ACT_ERRNO(EPERM), "prlimit64", {IsNot(2, 0)});
+  builder.Add(SCMP_ACT_ALLOW, "clone", {Has(0, CLONE_THREAD | kNewNamespaces, CLONE_THREAD)});
   for (const int option : kPrctlOptions) {
-    builder.Add(SCMP_ACT_ALLOW, "prctl", {SCMP_A0(SCMP_CMP_EQ, static_cast<uint64_t>(option), 0)});
+    builder.Add(SCMP_ACT_ALLOW, "prctl", {Is(0, static_cast<uint64_t>(option))});
   }
 }
 

@@ -110,6 +110,19 @@ TEST(PrivilegesTest, RootsKeeperKeepsWhatItsDaemonsNeed) {
             0);
 }
 
+TEST(PrivilegesTest, AnOrdinaryUsersCapabilitiesAreGivenUpToo) {
+  if (getuid() != 0) FAIL() << "needs root";
+  EXPECT_EQ(InChild([] {
+              // As a service manager starts a unit with AmbientCapabilities.
+              if (prctl(PR_SET_KEEPCAPS, 1) != 0) return 1;
+              if (setgid(kUser.gid) != 0 || setuid(kUser.uid) != 0) return 2;
+              if (GetConfinement().capabilities == 0) return 3;
+              if (!BecomeUser(std::nullopt)) return 4;
+              return GetConfinement().capabilities == 0 ? 0 : 5;
+            }),
+            0);
+}
+
 TEST(PrivilegesTest, AnOrdinaryUsersKeeperMayStillRunFusermount) {
   if (getuid() != 0) FAIL() << "needs root";
   EXPECT_EQ(InChild([] {

@@ -190,6 +190,8 @@ TEST_F(SystemCallFilterTest, WhatLibrariesDoWithoutIsRefusedWithAnError) {
               [] { return FailsWith(ENOSYS, syscall(511)); },
               [] { return FailsWith(EPERM, kill(getppid(), 0)); },
               [] { return FailsWith(EPERM, syscall(SYS_tgkill, getppid(), getppid(), 0)); },
+              [] { return FailsWith(EPERM, fcntl(0, F_SETOWN, getppid())); },
+              [] { return FailsWith(EPERM, fcntl(0, F_SETSIG, SIGKILL)); },
               [] { return FailsWith(EPERM, chmod("/proc/self", 0)); },
               [] {
                 const rlimit limit{1, 1};
