@@ -1,6 +1,9 @@
 #include "crypto/keyring.h"
 
 #include <algorithm>
+#include <iterator>
+#include <list>
+#include <map>
 #include <string_view>
 #include <utility>
 #include <variant>
@@ -121,26 +124,49 @@ struct Keyring::Held {
   std::variant<Aead, AsymmetricKey, MacKey> object;
 };
 
-struct Keyring::Slot {
-  HeldPtr held;
-  uint64_t used_at = 0;  // In uses of the ring.
-};
-
 struct Keyring::Slots {
-  // A key's current generation has no material in its name here.
-  using Name = std::pair<KeyId, std::optional<MaterialId>>;
+  using Name = std::pair<KeyId, MaterialId>;
+  struct Slot {
+    Name name;
+    HeldPtr held;
+  };
+  using Place = std::list<Slot>::iterator;
 
   mutable Mutex mutex;
-  std::map<Name, Slot> held GUARDED_BY(mutex);
-  uint64_t uses GUARDED_BY(mutex) = 0;
+  std::list<Slot> by_use GUARDED_BY(mutex);  // The one used last is the first.
+  std::map<Name, Place> held GUARDED_BY(mutex);
+  // Which generation is a key's current one, if that is held.
+  std::map<KeyId, MaterialId> current GUARDED_BY(mutex);
   // Goes up whenever something is forgotten.
   uint64_t epoch GUARDED_BY(mutex) = 0;
 
-  void MakeRoom(size_t capacity) REQUIRES(mutex) {
-    while (held.size() >= capacity) {
-      held.erase(std::ranges::min_element(held, {},
-                                          [](const auto& entry) { return entry.second.used_at; }));
+  // `material` null: the current one. Null if it is not held.
+  HeldPtr Use(const KeyId& key, const MaterialId* material) REQUIRES(mutex) {
+    if (material == nullptr) {
+      const auto known = current.find(key);
+      if (known == current.end()) return nullptr;
+      material = &known->second;
     }
+    const auto found = held.find({key, *material});
+    if (found == held.end()) return nullptr;
+    by_use.splice(by_use.begin(), by_use, found->second);
+    return found->second->held;
+  }
+  void Erase(Place place) REQUIRES(mutex) {
+    const auto known = current.find(place->name.first);
+    if (known != current.end() && known->second == place->name.second) current.erase(known);
+    held.erase(place->name);
+    by_use.erase(place);
+  }
+  void Hold(const Name& name, HeldPtr object, size_t capacity) REQUIRES(mutex) {
+    if (const auto found = held.find(name); found != held.end()) {
+      found->second->held = std::move(object);
+      by_use.splice(by_use.begin(), by_use, found->second);
+      return;
+    }
+    while (by_use.size() >= capacity) Erase(std::prev(by_use.end()));
+    by_use.push_front({name, std::move(object)});
+    held.emplace(name, by_use.begin());
   }
 };
 
@@ -171,17 +197,12 @@ Result<Keyring::HeldPtr> Keyring::Prepare(const KeyId& key, KeySource::Material 
 }
 
 Result<Keyring::HeldPtr> Keyring::Find(const KeyId& key, const MaterialId* material) {
-  Slots::Name name{key, std::nullopt};
-  if (material != nullptr) name.second = *material;
   uint64_t epoch = 0;
   HeldPtr held;
   {
     MutexLock lock(slots_->mutex);
     epoch = slots_->epoch;
-    if (auto found = slots_->held.find(name); found != slots_->held.end()) {
-      found->second.used_at = ++slots_->uses;
-      held = found->second.held;
-    }
+    held = slots_->Use(key, material);
   }
   if (held != nullptr && (!held->valid_to || clock_.NowMs() < *held->valid_to)) return held;
 
@@ -190,20 +211,23 @@ Result<Keyring::HeldPtr> Keyring::Find(const KeyId& key, const MaterialId* mater
   MutexLock lock(slots_->mutex);
   // Something was forgotten while the source was asked: what it gave may be older.
   if (slots_->epoch != epoch) return held;
-  slots_->MakeRoom(capacity_);
-  slots_->held.insert_or_assign(name, Slot{held, ++slots_->uses});
+  slots_->Hold({key, held->id}, held, capacity_);
+  if (material == nullptr) slots_->current[key] = held->id;
   return held;
 }
 
 void Keyring::Forget(const KeyId& key) {
   MutexLock lock(slots_->mutex);
   ++slots_->epoch;
-  std::erase_if(slots_->held, [&](const auto& entry) { return entry.first.first == key; });
+  auto next = slots_->held.lower_bound({key, MaterialId{}});
+  while (next != slots_->held.end() && next->first.first == key) {
+    slots_->Erase((next++)->second);
+  }
 }
 
 size_t Keyring::size() const {
   MutexLock lock(slots_->mutex);
-  return slots_->held.size();
+  return slots_->by_use.size();
 }
 
 Status Keyring::Check(const KeyId& key) {

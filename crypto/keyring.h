@@ -113,7 +113,6 @@ class Keyring {
 
  private:
   struct Held;
-  struct Slot;
   struct Slots;
   using HeldPtr = std::shared_ptr<const Held>;
   // `material` null: the current one.

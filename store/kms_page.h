@@ -40,7 +40,19 @@ class PageInProgress {
     return true;
   }
 
+  // Passes over an entry that was not asked for. A page ends after kPassedOverMax of them, so that
+  // no request reads a whole list. Returns whether to go on.
+  template <typename Entry>
+  bool PassOver(KmsPage<Entry>& page, ByteSpan cursor) {
+    cursor_.assign(cursor.begin(), cursor.end());
+    if (++passed_over_ < kPassedOverMax) return true;
+    page.next_marker = Marker();
+    return false;
+  }
+
  private:
+  static constexpr size_t kPassedOverMax = 500;
+
   PageInProgress(const KmsStore& records, std::string question, size_t limit)
       : records_(records), question_(std::move(question)), limit_(limit) {}
   std::string Marker() const;
@@ -48,6 +60,7 @@ class PageInProgress {
   const KmsStore& records_;
   std::string question_;
   size_t limit_;
+  size_t passed_over_ = 0;
   Bytes cursor_;
 };
 

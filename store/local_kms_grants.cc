@@ -111,11 +111,17 @@ Result<KmsPage<Grant>> LocalKms::ListGrants(const Caller& caller,
     TRY_ASSIGN(PageInProgress page,
                PageInProgress::Open(records_, request.page, question, kGrantPage));
     KmsPage<Grant> answer;
+    const auto fits = [&request](const Grant& grant) {
+      return request.grantee_principal.empty() ||
+             grant.grantee_principal == request.grantee_principal;
+    };
+    if (wanted) {
+      TRY_ASSIGN(std::optional<Grant> grant, records_.LoadGrant(key->id, *wanted));
+      if (grant && fits(*grant)) answer.entries.push_back(std::move(*grant));
+      return answer;
+    }
     TRY(records_.ListGrants(key->id, page.cursor(), [&](ByteSpan cursor, const Grant& grant) {
-      const bool fits = (!wanted || grant.id == *wanted) &&
-                        (request.grantee_principal.empty() ||
-                         grant.grantee_principal == request.grantee_principal);
-      return !fits || page.Add(answer, cursor, grant);
+      return fits(grant) ? page.Add(answer, cursor, grant) : page.PassOver(answer, cursor);
     }));
     return answer;
   });

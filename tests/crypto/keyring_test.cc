@@ -152,10 +152,10 @@ TEST_F(KeyringTest, UnwrapsOnceUntilItForgets) {
     EXPECT_TRUE(keyring_.Decrypt(blob, {}));
     EXPECT_TRUE(keyring_.Check(record_.id));
   }
-  EXPECT_EQ(source_.loads, loads + 1);  // By name, once; the current one was there.
+  EXPECT_EQ(source_.loads, loads);
   keyring_.Forget(record_.id);
   EXPECT_TRUE(keyring_.Decrypt(blob, {}));
-  EXPECT_EQ(source_.loads, loads + 2);
+  EXPECT_EQ(source_.loads, loads + 1);
 }
 
 TEST_F(KeyringTest, AForgottenKeyThatMayNotBeUsedIsUnavailable) {
@@ -193,6 +193,34 @@ TEST_F(KeyringTest, HoldsNoMoreThanItsCapacity) {
   const int loads = source_.loads;
   EXPECT_TRUE(small.Decrypt(blobs.back(), {}));
   EXPECT_EQ(source_.loads, loads);
+}
+
+TEST_F(KeyringTest, AGenerationIsHeldOnceHoweverItIsFound) {
+  const Bytes old_blob = Encrypt();
+  EXPECT_TRUE(keyring_.Decrypt(old_blob, {}));
+  EXPECT_EQ(keyring_.size(), 1u);
+  EXPECT_EQ(source_.loads, 1);
+  source_.AddGeneration(record_, random_);
+  keyring_.Forget(record_.id);
+  EXPECT_TRUE(keyring_.Decrypt(Encrypt(), {}));
+  EXPECT_TRUE(keyring_.Decrypt(old_blob, {}));
+  EXPECT_EQ(keyring_.size(), 2u);
+  EXPECT_EQ(source_.loads, 3);
+}
+
+TEST_F(KeyringTest, TheGenerationUsedLongestAgoMakesRoom) {
+  Keyring small(source_, clock_, 3);
+  std::vector<KeyId> keys;
+  for (int i = 0; i < 4; ++i) keys.push_back(source_.Add(random_).id);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(small.Check(keys[i]));
+  ASSERT_TRUE(small.Check(keys[0]));
+  ASSERT_TRUE(small.Check(keys[3]));  // In the place of the second.
+  const int loads = source_.loads;
+  for (const int i : {0, 2, 3}) ASSERT_TRUE(small.Check(keys[i]));
+  EXPECT_EQ(source_.loads, loads);
+  ASSERT_TRUE(small.Check(keys[1]));
+  EXPECT_EQ(source_.loads, loads + 1);
+  EXPECT_EQ(small.size(), 3u);
 }
 
 // A source that changes while it is asked.

@@ -358,6 +358,30 @@ TEST_F(KmsLifeTest, AGrantIsListedUntilItEnds) {
   EXPECT_TRUE(kms().ListRetirableGrants(store_.caller, {stranger_.arn, {}, ""})->entries.empty());
 }
 
+TEST_F(KmsLifeTest, AListOfFewGrantsAmongManyComesInPages) {
+  const std::string key = CreateKey();
+  for (int i = 0; i < 501; ++i) ASSERT_TRUE(kms().CreateGrant(store_.caller, GrantFor(key)));
+  CreateGrantRequest other = GrantFor(key);
+  other.grantee_principal = "arn:aws:iam::000000000000:role/other";
+  const std::string id = kms().CreateGrant(store_.caller, other)->grant_id;
+  ListGrantsRequest request{key, "", other.grantee_principal, {}, ""};
+  size_t pages = 0;
+  std::vector<std::string> found;
+  do {
+    const auto page = kms().ListGrants(store_.caller, request).value();
+    for (const Grant& grant : page.entries) found.push_back(ToHex(grant.id));
+    request.page.marker = page.next_marker;
+    ++pages;
+  } while (!request.page.marker.empty());
+  EXPECT_EQ(found, std::vector<std::string>{id});
+  EXPECT_EQ(pages, 2u);
+  const auto by_id = kms().ListGrants(store_.caller, {key, id, "", {}, ""}).value();
+  EXPECT_EQ(by_id.entries.size(), 1u);
+  EXPECT_EQ(by_id.next_marker, "");
+  EXPECT_TRUE(
+      kms().ListGrants(store_.caller, {key, id, stranger_.arn, {}, ""}).value().entries.empty());
+}
+
 TEST_F(KmsLifeTest, ANamedGrantIsMadeOnce) {
   const std::string key = CreateKey();
   CreateGrantRequest request = GrantFor(key);
