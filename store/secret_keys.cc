@@ -151,7 +151,7 @@ Result<WrittenVersion> LocalService::UpdateWithKey(const Caller& caller, SecretP
     TRY_ASSIGN(const KeyMove move, PrepareMove(caller, *seen, *request.kms_key_id));
     Result<WrittenVersion> written;
     if (request.value) {
-      written = WriteVersion(*seen,
+      written = WriteVersion(caller, *seen,
                              {.version_id = request.client_request_token,
                               .value = *request.value,
                               .key = move.key,
@@ -164,10 +164,7 @@ Result<WrittenVersion> LocalService::UpdateWithKey(const Caller& caller, SecretP
       written = MoveAlone(*seen, move, request.description, event);
     }
     if (written || written.error().code != Code::kConflict || i == kMoveTries) return written;
-    TRY_ASSIGN(seen, parts_.store->Load(seen->path));
-    if (seen == nullptr || seen->deletion_at) {
-      return Fail(Code::kNotFound, "Secrets Manager can't find the specified secret.");
-    }
+    TRY_ASSIGN(seen, LoadAgain(*seen));
   }
 }
 
@@ -175,7 +172,8 @@ Result<WrittenVersion> LocalService::MoveAlone(const Secret& seen, const KeyMove
                                                const std::optional<std::string>& description,
                                                AuditEvent& event) {
   TRY_ASSIGN(std::unique_ptr<SecretStore::Mutation> mutation, parts_.store->Begin());
-  TRY_ASSIGN(Secret secret, Reload(*mutation, seen));
+  TRY_ASSIGN(Secret secret, ReloadLive(*mutation, seen));
+  TRY(kms_.CheckUsable(*mutation, move.key));
   TRY(ApplyMove(*mutation, move, secret));
   if (description) secret.description = *description;
   secret.changed_at = clock_.NowMs();
