@@ -282,8 +282,8 @@ Result<WrittenVersion> LocalService::UpdateSecret(const Caller& caller, UpdateRe
         return Replay(caller, *secret, *version, *request.value, event);
       }
     }
-    const bool moves = request.kms_key_id && *request.kms_key_id != secret->kms_key_id;
-    if (moves) return UpdateWithKey(caller, secret, request, event);
+    // Also to the same name, which may stand for another key by now.
+    if (request.kms_key_id) return UpdateWithKey(caller, secret, request, event);
     if (!request.value) {
       auto describe = [&](Secret& changed) -> Result<bool> {
         if (!request.description || *request.description == changed.description) return false;

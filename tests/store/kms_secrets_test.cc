@@ -267,6 +267,19 @@ TEST_F(KmsSecretsTest, AnotherKeyTakesTheVersionsThatAwssLabelsAreOn) {
   EXPECT_EQ(Get("a"), "three");
 }
 
+TEST_F(KmsSecretsTest, NamingTheSameAliasMovesToTheKeyThatItStandsForNow) {
+  const std::string first = CreateKey();
+  const std::string second = CreateKey();
+  ASSERT_EQ(Alias("alias/web", first), "ok");
+  ASSERT_TRUE(CreateUnder("a", "v1", "one", "alias/web"));
+  ASSERT_EQ(Outcome(kms().UpdateAlias(store_.caller, {"alias/web", second, ""})), "ok");
+  ASSERT_TRUE(Move("a", "alias/web"));
+  EXPECT_EQ(Metadata("a")->kms_key_id, "alias/web");
+  EXPECT_EQ(KeyOf(Metadata("a")->versions[0]), second);
+  EXPECT_EQ(Schedule(first, 7, false), "ok");
+  EXPECT_EQ(Get("a"), "one");
+}
+
 TEST_F(KmsSecretsTest, AValueAndAnotherKeyComeInOneChange) {
   ASSERT_TRUE(Create("a", "v1", "one"));
   const std::string key = CreateKey();
