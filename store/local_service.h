@@ -148,6 +148,9 @@ class LocalService final : public SecretService {
   // Under `key`. Errors: kCannotEncrypt.
   Result<SealedValue> Seal(const NewValue& value, const std::string& arn,
                            const std::string& version_id, const crypto::KeyId& key);
+  // Into `envelope`; says whether there is one. Errors: kCorrupt if it is under another key than
+  // the secret's record says.
+  Result<bool> LoadEnvelope(const Secret& secret, const Version& version, Bytes& envelope) const;
   // Errors: kKeyUnavailable.
   Result<crypto::SecretBuffer> Unseal(const Secret& secret, const Version& version);
   // The key that `kms_key_id` names now, if the caller may encrypt under it (and decrypt, where it

@@ -329,6 +329,42 @@ TEST_F(KmsSecretsTest, AnEnvelopeOfAnotherSecretOrVersionDoesNotOpen) {
   EXPECT_EQ(Get("a", {VersionId("v1"), {}}), "aaaa");
 }
 
+TEST_F(KmsSecretsTest, AnOldEnvelopeDoesNotOpenAfterAMoveToAnotherKey) {
+  const std::string a = CreateKey();
+  const std::string b = CreateKey();
+  ASSERT_TRUE(CreateUnder("s", "v1", "one", a));
+  const SelectorId number = Metadata("s")->versions[0].number;
+  const StoreHeader header = service_->header();
+  // Reads the envelope, or writes another in its place.
+  const auto exchange = [&](const Bytes* replacement) {
+    service_.reset();
+    Bytes envelope;
+    {
+      auto env = Env::Open(store_.path(), Env::Mode::kOpen).value();
+      const auto store_key =
+          store_.root_key->Unwrap(header.wrapped_store_key, StoreKeyPurpose(header.store_id));
+      SecretStore records(*env, StoreKeys(*store_key), header.realm, store_.random);
+      EXPECT_TRUE(records.Load());
+      EXPECT_TRUE(records.LoadEnvelope(number, envelope).value());
+      if (replacement != nullptr) {
+        auto mutation = records.Begin().value();
+        EXPECT_TRUE(mutation->PutEnvelope(number, *replacement));
+        EXPECT_TRUE(mutation->Commit());
+      }
+    }
+    service_ = store_.Open();
+    return envelope;
+  };
+  const Bytes under_a = exchange(nullptr);
+  ASSERT_TRUE(Move("s", b));
+  exchange(&under_a);
+  EXPECT_EQ(CodeOfGet("s"), Code::kCorrupt);
+  EXPECT_EQ(CodeOfRead("s"), Code::kCorrupt);
+  EXPECT_EQ(Move("s", "").error().code, Code::kCorrupt);
+  ASSERT_EQ(Disable(b), "ok");
+  EXPECT_EQ(CodeOfGet("s"), Code::kCorrupt);
+}
+
 // What a write encrypted is out of date when its transaction begins.
 class KmsSecretRaceTest : public KmsSecretsTest {
  protected:
