@@ -305,6 +305,17 @@ Status LocalKms::CheckUsable(const crypto::KeyId& key) {
   return ring_.Check(key);
 }
 
+Status LocalKms::CheckUsable(SecretStore::Mutation& mutation, const crypto::KeyId& key) const {
+  TRY_ASSIGN(const std::optional<KmsKey> record, records_.Load(mutation, key));
+  if (!record) {
+    return Fail(Code::kCannotEncrypt, "the KMS key " + ArnOf(key) + " does not exist");
+  }
+  if (const Status usable = CheckState(*record, Action::kKmsEncrypt); !usable) {
+    return Fail(Code::kCannotEncrypt, "the KMS key " + usable.error().message);
+  }
+  return {};
+}
+
 Result<std::vector<std::string>> LocalKms::SecretNames(const crypto::KeyId& key) const {
   TRY_ASSIGN(const std::vector<PathId> paths, records_.SecretsUnder(key, kSecretNamesShownMax));
   std::vector<std::string> names;

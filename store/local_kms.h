@@ -45,6 +45,9 @@ class LocalKms final : public KmsService, private crypto::KeySource {
   Result<KmsKeyPtr> FindForSecret(const std::string& kms_key_id) const;
   // Why `key` cannot be used, by its state; success if it can.
   Status CheckUsable(const crypto::KeyId& key);
+  // Whether `key` may encrypt still, as `mutation` sees it: what was encrypted under it before the
+  // mutation began can be read when it commits. Errors: kCannotEncrypt.
+  Status CheckUsable(SecretStore::Mutation& mutation, const crypto::KeyId& key) const;
   void NoteUse(const crypto::KeyId& key, Action operation);
   // Secrets that name a key need a store of format 2.
   Status Upgrade();

@@ -48,6 +48,11 @@ Status WriteNewStore(Env& env, const Realm& realm, uint32_t owner_uid,
   return mutation->Commit();
 }
 
+Error MarkedForDeletion() {
+  return {Code::kFailedPrecondition,
+          "You can't perform this operation on the secret because it was marked for deletion."};
+}
+
 void LogFailure(const Status& status) {
   if (!status) Log(LogLevel::kError, status.error().message);
 }
@@ -193,11 +198,7 @@ Result<SecretPtr> LocalService::Find(const Caller& caller, const std::string& se
 Result<SecretPtr> LocalService::FindLive(const Caller& caller, const std::string& secret_id,
                                          AuditEvent& event) {
   TRY_ASSIGN(SecretPtr secret, Find(caller, secret_id, event));
-  if (secret->deletion_at) {
-    return Fail(
-        Code::kFailedPrecondition,
-        "You can't perform this operation on the secret because it was marked for deletion.");
-  }
+  if (secret->deletion_at) return std::unexpected(MarkedForDeletion());
   return secret;
 }
 
@@ -207,6 +208,21 @@ Result<Secret> LocalService::Reload(SecretStore::Mutation& mutation, const Secre
     return Fail(Code::kNotFound, std::string(kCannotFind));
   }
   return std::move(*secret);
+}
+
+Result<Secret> LocalService::ReloadLive(SecretStore::Mutation& mutation, const Secret& seen) const {
+  TRY_ASSIGN(Secret secret, Reload(mutation, seen));
+  if (secret.deletion_at) return std::unexpected(MarkedForDeletion());
+  return secret;
+}
+
+Result<SecretPtr> LocalService::LoadAgain(const Secret& seen) const {
+  TRY_ASSIGN(SecretPtr secret, parts_.store->Load(seen.path));
+  if (secret == nullptr || secret->arn_suffix != seen.arn_suffix) {
+    return Fail(Code::kNotFound, std::string(kCannotFind));
+  }
+  if (secret->deletion_at) return std::unexpected(MarkedForDeletion());
+  return secret;
 }
 
 SecretIdentity LocalService::IdentityOf(const Secret& secret) const {

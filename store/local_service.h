@@ -132,6 +132,10 @@ class LocalService final : public SecretService {
   // Loads the secret again inside `mutation` and checks that it is still the one that was decided
   // on.
   Result<Secret> Reload(SecretStore::Mutation& mutation, const Secret& seen) const;
+  // Reload(), and the secret is not marked for deletion.
+  Result<Secret> ReloadLive(SecretStore::Mutation& mutation, const Secret& seen) const;
+  // The same outside a mutation, for another try after a conflict.
+  Result<SecretPtr> LoadAgain(const Secret& seen) const;
 
   // --- values (secret_operations.cc)
   struct SealedValue {
@@ -144,6 +148,9 @@ class LocalService final : public SecretService {
   // Under `key`. Errors: kCannotEncrypt.
   Result<SealedValue> Seal(const NewValue& value, const std::string& arn,
                            const std::string& version_id, const crypto::KeyId& key);
+  // Into `envelope`; says whether there is one. Errors: kCorrupt if it is under another key than
+  // the secret's record says.
+  Result<bool> LoadEnvelope(const Secret& secret, const Version& version, Bytes& envelope) const;
   // Errors: kKeyUnavailable.
   Result<crypto::SecretBuffer> Unseal(const Secret& secret, const Version& version);
   // The key that `kms_key_id` names now, if the caller may encrypt under it (and decrypt, where it
@@ -170,8 +177,10 @@ class LocalService final : public SecretService {
                                        const UpdateRequest& request, AuditEvent& event);
   // Whether the version holds exactly `value`: the test of an idempotent replay.
   Result<bool> Holds(const Secret& secret, const Version& version, const NewValue& value);
-  Result<WrittenVersion> Replay(const Secret& secret, const Version& version, const NewValue& value,
-                                AuditEvent& event);
+  // Answers a request that was done before, if the caller may compare. Errors: kPermissionDenied,
+  // kAlreadyExists if the value is another.
+  Result<WrittenVersion> Replay(const Caller& caller, const Secret& secret, const Version& version,
+                                const NewValue& value, AuditEvent& event);
   struct VersionWrite {
     const std::string& version_id;
     const NewValue& value;
@@ -181,8 +190,13 @@ class LocalService final : public SecretService {
     const std::optional<std::string>& description;
     const KeyMove* move = nullptr;
   };
-  Result<WrittenVersion> WriteVersion(const Secret& seen, const VersionWrite& write,
-                                      AuditEvent& event);
+  // Errors: kConflict if the secret is not at `if_version`, or if it or its labels moved to another
+  // key meanwhile, so that the write must be prepared again; kCannotEncrypt.
+  Result<WrittenVersion> WriteVersion(const Caller& caller, const Secret& seen,
+                                      const VersionWrite& write, AuditEvent& event);
+  // Under the key that the secret names; fills `write.key`.
+  Result<WrittenVersion> WriteUnderOwnKey(const Caller& caller, SecretPtr seen, VersionWrite write,
+                                          AuditEvent& event);
   Result<WrittenVersion> InsertSecret(const SecretName& name, CreateRequest& request,
                                       const crypto::KeyId& key, AuditEvent& event);
   Status ChangeTags(const Caller& caller, const TagRequest& request, Action action);

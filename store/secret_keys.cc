@@ -34,6 +34,11 @@ Error AsWriteError(Error error) {
   return error;
 }
 
+Error Damaged(const Secret& secret, const Version& version) {
+  return {Code::kCorrupt, "version " + version.id + " of " + secret.name +
+                              " was altered or is damaged; restore the store from a backup"};
+}
+
 }  // namespace
 
 Result<crypto::KeyId> LocalService::FindKey(const Caller& caller, const std::string& kms_key_id,
@@ -76,11 +81,28 @@ Result<LocalService::SealedValue> LocalService::Seal(const NewValue& value, cons
   return sealed;
 }
 
+Result<bool> LocalService::LoadEnvelope(const Secret& secret, const Version& version,
+                                        Bytes& envelope) const {
+  crypto::KeyId key = version.kms_key;
+  for (;;) {
+    TRY_ASSIGN(const bool found, parts_.store->LoadEnvelope(version.number, envelope));
+    if (!found) return false;
+    const auto origin = crypto::ReadEnvelopeOrigin(envelope);
+    if (origin && origin->key == key) return true;
+    // Its secret may have moved to another key since it was seen.
+    TRY_ASSIGN(const SecretPtr now, parts_.store->Load(secret.path));
+    const Version* moved = now == nullptr ? nullptr : now->FindVersionByNumber(version.number);
+    if (moved == nullptr) return false;
+    if (moved->kms_key == key) return std::unexpected(Damaged(secret, version));
+    key = moved->kms_key;
+  }
+}
+
 Result<crypto::SecretBuffer> LocalService::Unseal(const Secret& secret, const Version& version) {
   // Ciphertext, so it may stay. A copy, since whoever writes to the store's file could change it
   // between two looks of the decryption. Fresh memory for each would cost a read of 64 KiB 3 %.
   thread_local Bytes envelope;
-  TRY_ASSIGN(const bool found, parts_.store->LoadEnvelope(version.number, envelope));
+  TRY_ASSIGN(const bool found, LoadEnvelope(secret, version, envelope));
   if (!found) {
     return Fail(Code::kStale, "version " + version.id + " of " + secret.name + " is gone");
   }
@@ -91,9 +113,9 @@ Result<crypto::SecretBuffer> LocalService::Unseal(const Secret& secret, const Ve
     return value;
   }
   if (!value && value.error().code == Code::kKeyUnavailable) {
+    // Otherwise a damaged envelope names a generation that the key never had.
     const auto origin = crypto::ReadEnvelopeOrigin(envelope);
-    // Otherwise a damaged envelope names a key that nobody has.
-    if (origin && origin->key == version.kms_key && !kms_.CheckUsable(version.kms_key)) {
+    if (origin && !kms_.CheckUsable(origin->key)) {
       return Fail(Code::kKeyUnavailable,
                   "Secrets Manager can't decrypt the protected secret text using the provided KMS "
                   "key: " +
@@ -102,8 +124,7 @@ Result<crypto::SecretBuffer> LocalService::Unseal(const Secret& secret, const Ve
   } else if (!value && value.error().code != Code::kCorrupt) {
     return value;
   }
-  return Fail(Code::kCorrupt, "version " + version.id + " of " + secret.name +
-                                  " was altered or is damaged; restore the store from a backup");
+  return std::unexpected(Damaged(secret, version));
 }
 
 // --- to another key
@@ -116,7 +137,7 @@ Result<LocalService::KeyMove> LocalService::PrepareMove(const Caller& caller, co
   for (const Version* version : MovingVersions(seen)) {
     TRY(DecideKms(caller.principal, Action::kKmsDecrypt, version->kms_key));
     Bytes envelope;
-    TRY_ASSIGN(const bool found, parts_.store->LoadEnvelope(version->number, envelope));
+    TRY_ASSIGN(const bool found, LoadEnvelope(seen, *version, envelope));
     // Dropped since it was seen; then ApplyMove() misses it.
     if (!found) continue;
     TRY_ASSIGN(move.envelopes[version->number],
@@ -151,7 +172,7 @@ Result<WrittenVersion> LocalService::UpdateWithKey(const Caller& caller, SecretP
     TRY_ASSIGN(const KeyMove move, PrepareMove(caller, *seen, *request.kms_key_id));
     Result<WrittenVersion> written;
     if (request.value) {
-      written = WriteVersion(*seen,
+      written = WriteVersion(caller, *seen,
                              {.version_id = request.client_request_token,
                               .value = *request.value,
                               .key = move.key,
@@ -164,10 +185,7 @@ Result<WrittenVersion> LocalService::UpdateWithKey(const Caller& caller, SecretP
       written = MoveAlone(*seen, move, request.description, event);
     }
     if (written || written.error().code != Code::kConflict || i == kMoveTries) return written;
-    TRY_ASSIGN(seen, parts_.store->Load(seen->path));
-    if (seen == nullptr || seen->deletion_at) {
-      return Fail(Code::kNotFound, "Secrets Manager can't find the specified secret.");
-    }
+    TRY_ASSIGN(seen, LoadAgain(*seen));
   }
 }
 
@@ -175,7 +193,8 @@ Result<WrittenVersion> LocalService::MoveAlone(const Secret& seen, const KeyMove
                                                const std::optional<std::string>& description,
                                                AuditEvent& event) {
   TRY_ASSIGN(std::unique_ptr<SecretStore::Mutation> mutation, parts_.store->Begin());
-  TRY_ASSIGN(Secret secret, Reload(*mutation, seen));
+  TRY_ASSIGN(Secret secret, ReloadLive(*mutation, seen));
+  TRY(kms_.CheckUsable(*mutation, move.key));
   TRY(ApplyMove(*mutation, move, secret));
   if (description) secret.description = *description;
   secret.changed_at = clock_.NowMs();

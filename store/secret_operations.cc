@@ -13,6 +13,7 @@ constexpr int64_t kRecoveryWindowDaysDefault = 30;
 constexpr int64_t kPageSizeMax = 100;
 // Records looked at for one page, so that a filter that matches little cannot make a request long.
 constexpr size_t kScannedPerPageMax = 1000;
+constexpr int kWriteTries = 5;
 
 Status ValidateToken(const std::string& token) {
   if (token.empty()) {
@@ -82,8 +83,10 @@ Result<bool> LocalService::Holds(const Secret& secret, const Version& version,
   return stored.Equals(value.bytes);
 }
 
-Result<WrittenVersion> LocalService::Replay(const Secret& secret, const Version& version,
-                                            const NewValue& value, AuditEvent& event) {
+Result<WrittenVersion> LocalService::Replay(const Caller& caller, const Secret& secret,
+                                            const Version& version, const NewValue& value,
+                                            AuditEvent& event) {
+  TRY(DecideKms(caller.principal, Action::kKmsDecrypt, version.kms_key));
   TRY_ASSIGN(bool same, Holds(secret, version, value));
   if (!same) {
     return Fail(Code::kAlreadyExists, "You can't use ClientRequestToken " + version.id +
@@ -96,22 +99,23 @@ Result<WrittenVersion> LocalService::Replay(const Secret& secret, const Version&
   return WrittenVersion{IdentityOf(secret), version.id, secret.LabelsOf(version.number)};
 }
 
-Result<WrittenVersion> LocalService::WriteVersion(const Secret& seen, const VersionWrite& write,
-                                                  AuditEvent& event) {
+Result<WrittenVersion> LocalService::WriteVersion(const Caller& caller, const Secret& seen,
+                                                  const VersionWrite& write, AuditEvent& event) {
   const std::string& version_id = write.version_id;
   TRY_ASSIGN(SealedValue sealed, Seal(write.value, seen.arn, version_id, write.key));
   TRY_ASSIGN(std::unique_ptr<SecretStore::Mutation> mutation, parts_.store->Begin());
-  TRY_ASSIGN(Secret secret, Reload(*mutation, seen));
-  if (secret.deletion_at) {
-    return Fail(
-        Code::kFailedPrecondition,
-        "You can't perform this operation on the secret because it was marked for deletion.");
-  }
+  TRY_ASSIGN(Secret secret, ReloadLive(*mutation, seen));
   if (const Version* same_id = secret.FindVersionById(version_id)) {
     // Another request with this token was faster: answer as if it had come first.
     mutation.reset();
-    return Replay(secret, *same_id, write.value, event);
+    return Replay(caller, secret, *same_id, write.value, event);
   }
+  // What the encryption rested on must hold still.
+  if (write.move == nullptr && secret.kms_key_id != seen.kms_key_id) {
+    return Fail(Code::kConflict, "The secret " + secret.name +
+                                     " was moved to another KMS key at this moment; retry.");
+  }
+  TRY(kms_.CheckUsable(*mutation, write.key));
   if (write.if_version) {
     const Version* current = secret.FindVersionByLabel(kCurrent);
     std::string current_id = current == nullptr ? "" : current->id;
@@ -135,6 +139,19 @@ Result<WrittenVersion> LocalService::WriteVersion(const Secret& seen, const Vers
   event.version_id = version_id;
   TRY(CommitWithEvent(*mutation, event));
   return WrittenVersion{IdentityOf(secret), version_id, secret.LabelsOf(sealed.number)};
+}
+
+Result<WrittenVersion> LocalService::WriteUnderOwnKey(const Caller& caller, SecretPtr seen,
+                                                      VersionWrite write, AuditEvent& event) {
+  for (int i = 1;; ++i) {
+    TRY_ASSIGN(write.key, FindKey(caller, seen->kms_key_id, KeyCheck::kForWriting));
+    auto written = WriteVersion(caller, *seen, write, event);
+    if (written || written.error().code != Code::kConflict || i == kWriteTries) return written;
+    TRY_ASSIGN(SecretPtr now, LoadAgain(*seen));
+    // Then it is the conflict of `if_version`, for the caller to solve.
+    if (now->kms_key_id == seen->kms_key_id) return written;
+    seen = std::move(now);
+  }
 }
 
 // --- create, put, update
@@ -177,6 +194,8 @@ Result<WrittenVersion> LocalService::InsertSecret(const SecretName& name, Create
     return Fail(Code::kAlreadyExists,
                 "The operation failed because the secret " + secret.name + " already exists.");
   }
+  // The key's owner may have seen no secret under it and ended it.
+  TRY(kms_.CheckUsable(*mutation, key));
   if (request.value) {
     TRY(secret.AddVersion(std::move(sealed.version), {}, secret.created_at));
     TRY(mutation->PutVersion(sealed.number, secret.path, sealed.keys, sealed.envelope));
@@ -218,8 +237,7 @@ Result<WrittenVersion> LocalService::CreateSecret(const Caller& caller, CreateRe
       return Fail(Code::kAlreadyExists,
                   "The operation failed because the secret " + name.text() + " already exists.");
     }
-    TRY(DecideKms(caller.principal, Action::kKmsDecrypt, version->kms_key));
-    return Replay(*existing, *version, *request.value, event);
+    return Replay(caller, *existing, *version, *request.value, event);
   };
   auto created = create();
   if (!created) return Refuse(event, std::move(created).error());
@@ -237,18 +255,15 @@ Result<WrittenVersion> LocalService::PutSecretValue(const Caller& caller, PutReq
       return Fail(Code::kValidation, "At most 20 VersionStages can be given.");
     }
     if (const Version* version = secret->FindVersionById(request.client_request_token)) {
-      TRY(DecideKms(caller.principal, Action::kKmsDecrypt, version->kms_key));
-      return Replay(*secret, *version, request.value, event);
+      return Replay(caller, *secret, *version, request.value, event);
     }
-    TRY_ASSIGN(const crypto::KeyId key, FindKey(caller, secret->kms_key_id, KeyCheck::kForWriting));
-    return WriteVersion(*secret,
-                        {.version_id = request.client_request_token,
-                         .value = request.value,
-                         .key = key,
-                         .stages = request.version_stages,
-                         .if_version = request.if_version,
-                         .description = std::nullopt},
-                        event);
+    return WriteUnderOwnKey(caller, secret,
+                            {.version_id = request.client_request_token,
+                             .value = request.value,
+                             .stages = request.version_stages,
+                             .if_version = request.if_version,
+                             .description = std::nullopt},
+                            event);
   };
   auto written = put();
   if (!written) return Refuse(event, std::move(written).error());
@@ -264,12 +279,11 @@ Result<WrittenVersion> LocalService::UpdateSecret(const Caller& caller, UpdateRe
       TRY(ValidateToken(request.client_request_token));
       TRY(ValidateValue(*request.value));
       if (const Version* version = secret->FindVersionById(request.client_request_token)) {
-        TRY(DecideKms(caller.principal, Action::kKmsDecrypt, version->kms_key));
-        return Replay(*secret, *version, *request.value, event);
+        return Replay(caller, *secret, *version, *request.value, event);
       }
     }
-    const bool moves = request.kms_key_id && *request.kms_key_id != secret->kms_key_id;
-    if (moves) return UpdateWithKey(caller, secret, request, event);
+    // Also to the same name, which may stand for another key by now.
+    if (request.kms_key_id) return UpdateWithKey(caller, secret, request, event);
     if (!request.value) {
       auto describe = [&](Secret& changed) -> Result<bool> {
         if (!request.description || *request.description == changed.description) return false;
@@ -279,15 +293,13 @@ Result<WrittenVersion> LocalService::UpdateSecret(const Caller& caller, UpdateRe
       TRY_ASSIGN(Secret changed, Edit(*secret, ChangeKind::kMetadata, event, describe));
       return WrittenVersion{IdentityOf(changed), "", {}};
     }
-    TRY_ASSIGN(const crypto::KeyId key, FindKey(caller, secret->kms_key_id, KeyCheck::kForWriting));
-    return WriteVersion(*secret,
-                        {.version_id = request.client_request_token,
-                         .value = *request.value,
-                         .key = key,
-                         .stages = {},
-                         .if_version = std::nullopt,
-                         .description = request.description},
-                        event);
+    return WriteUnderOwnKey(caller, secret,
+                            {.version_id = request.client_request_token,
+                             .value = *request.value,
+                             .stages = {},
+                             .if_version = std::nullopt,
+                             .description = request.description},
+                            event);
   };
   auto written = update();
   if (!written) return Refuse(event, std::move(written).error());

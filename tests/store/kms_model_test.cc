@@ -101,9 +101,8 @@ class KmsModelTest : public KmsTest {
     UpdateRequest request;
     request.secret_id = name;
     request.kms_key_id = keys_[target].id;
-    const bool moves = target != key;
-    const bool allowed = !moves || (keys_[key].state == KeyState::kEnabled &&
-                                    keys_[target].state == KeyState::kEnabled);
+    const bool allowed =
+        keys_[key].state == KeyState::kEnabled && keys_[target].state == KeyState::kEnabled;
     EXPECT_EQ(service_->UpdateSecret(store_.caller, std::move(request)).has_value(), allowed);
     if (allowed) key = target;
   }

@@ -1,5 +1,10 @@
 // Secrets as clients of KMS.
 
+#include <functional>
+#include <span>
+#include <utility>
+
+#include "crypto/aead.h"
 #include "store/secret_json.h"
 #include "store/secret_store.h"
 #include "tests/store/kms_fixture.h"
@@ -8,6 +13,26 @@ namespace secretfs::store {
 namespace {
 
 using testing::VersionId;
+
+// Random bytes that let another request come in between: before the next `size` of them are drawn,
+// `request` runs, once.
+class InterruptedRandom final : public crypto::RandomSource {
+ public:
+  void Fill(std::span<uint8_t> out) override {
+    if (request_ && out.size() == size_) std::exchange(request_, nullptr)();
+    random_.Fill(out);
+  }
+  void InterruptAt(size_t size, std::function<void()> request) {
+    size_ = size;
+    request_ = std::move(request);
+  }
+  bool was_interrupted() const { return request_ == nullptr; }
+
+ private:
+  crypto::SystemRandom random_;
+  size_t size_ = 0;
+  std::function<void()> request_;
+};
 
 class KmsSecretsTest : public KmsTest {
  protected:
@@ -242,6 +267,19 @@ TEST_F(KmsSecretsTest, AnotherKeyTakesTheVersionsThatAwssLabelsAreOn) {
   EXPECT_EQ(Get("a"), "three");
 }
 
+TEST_F(KmsSecretsTest, NamingTheSameAliasMovesToTheKeyThatItStandsForNow) {
+  const std::string first = CreateKey();
+  const std::string second = CreateKey();
+  ASSERT_EQ(Alias("alias/web", first), "ok");
+  ASSERT_TRUE(CreateUnder("a", "v1", "one", "alias/web"));
+  ASSERT_EQ(Outcome(kms().UpdateAlias(store_.caller, {"alias/web", second, ""})), "ok");
+  ASSERT_TRUE(Move("a", "alias/web"));
+  EXPECT_EQ(Metadata("a")->kms_key_id, "alias/web");
+  EXPECT_EQ(KeyOf(Metadata("a")->versions[0]), second);
+  EXPECT_EQ(Schedule(first, 7, false), "ok");
+  EXPECT_EQ(Get("a"), "one");
+}
+
 TEST_F(KmsSecretsTest, AValueAndAnotherKeyComeInOneChange) {
   ASSERT_TRUE(Create("a", "v1", "one"));
   const std::string key = CreateKey();
@@ -289,6 +327,146 @@ TEST_F(KmsSecretsTest, AnEnvelopeOfAnotherSecretOrVersionDoesNotOpen) {
   EXPECT_EQ(CodeOfGet("a"), Code::kCorrupt);
   EXPECT_EQ(CodeOfGet("b"), Code::kCorrupt);
   EXPECT_EQ(Get("a", {VersionId("v1"), {}}), "aaaa");
+}
+
+TEST_F(KmsSecretsTest, AnOldEnvelopeDoesNotOpenAfterAMoveToAnotherKey) {
+  const std::string a = CreateKey();
+  const std::string b = CreateKey();
+  ASSERT_TRUE(CreateUnder("s", "v1", "one", a));
+  const SelectorId number = Metadata("s")->versions[0].number;
+  const StoreHeader header = service_->header();
+  // Reads the envelope, or writes another in its place.
+  const auto exchange = [&](const Bytes* replacement) {
+    service_.reset();
+    Bytes envelope;
+    {
+      auto env = Env::Open(store_.path(), Env::Mode::kOpen).value();
+      const auto store_key =
+          store_.root_key->Unwrap(header.wrapped_store_key, StoreKeyPurpose(header.store_id));
+      SecretStore records(*env, StoreKeys(*store_key), header.realm, store_.random);
+      EXPECT_TRUE(records.Load());
+      EXPECT_TRUE(records.LoadEnvelope(number, envelope).value());
+      if (replacement != nullptr) {
+        auto mutation = records.Begin().value();
+        EXPECT_TRUE(mutation->PutEnvelope(number, *replacement));
+        EXPECT_TRUE(mutation->Commit());
+      }
+    }
+    service_ = store_.Open();
+    return envelope;
+  };
+  const Bytes under_a = exchange(nullptr);
+  ASSERT_TRUE(Move("s", b));
+  exchange(&under_a);
+  EXPECT_EQ(CodeOfGet("s"), Code::kCorrupt);
+  EXPECT_EQ(CodeOfRead("s"), Code::kCorrupt);
+  EXPECT_EQ(Move("s", "").error().code, Code::kCorrupt);
+  ASSERT_EQ(Disable(b), "ok");
+  EXPECT_EQ(CodeOfGet("s"), Code::kCorrupt);
+}
+
+// What a write encrypted is out of date when its transaction begins.
+class KmsSecretRaceTest : public KmsSecretsTest {
+ protected:
+  // The nonce of a value is the last that a write draws, the nonce of a data key that a move does.
+  static constexpr size_t kWrite = crypto::kGcmNonceBytes;
+  static constexpr size_t kMove = crypto::kXaesNonceBytes;
+
+  KmsSecretRaceTest() {
+    service_.reset();
+    SecretService::Options options;
+    options.directory = store_.path();
+    service_ =
+        SecretService::Open(options, *store_.root_key, nullptr, store_.clock, random_).value();
+  }
+  ~KmsSecretRaceTest() override {
+    EXPECT_TRUE(random_.was_interrupted());
+    service_.reset();
+  }
+
+  InterruptedRandom random_;
+};
+
+TEST_F(KmsSecretRaceTest, APutDoesNotUndoAMove) {
+  const std::string a = CreateKey();
+  const std::string b = CreateKey();
+  ASSERT_TRUE(CreateUnder("s", "v1", "one", a));
+  random_.InterruptAt(kWrite, [&] { ASSERT_TRUE(Move("s", b)); });
+  ASSERT_TRUE(Put("s", "v2", "two"));
+  const SecretPtr secret = Metadata("s");
+  EXPECT_EQ(secret->kms_key_id, b);
+  EXPECT_EQ(crypto::FormatUuid(secret->kms_key), b);
+  for (const Version& version : secret->versions) EXPECT_EQ(KeyOf(version), b) << version.id;
+  EXPECT_EQ(Schedule(a, 7, false), "ok");
+  EXPECT_EQ(Get("s"), "two");
+}
+
+TEST_F(KmsSecretRaceTest, AnUpdateOfTheValueDoesNotUndoAMove) {
+  const std::string a = CreateKey();
+  const std::string b = CreateKey();
+  ASSERT_TRUE(CreateUnder("s", "v1", "one", a));
+  random_.InterruptAt(kWrite, [&] { ASSERT_TRUE(Move("s", b)); });
+  UpdateRequest request;
+  request.secret_id = "s";
+  request.client_request_token = VersionId("v2");
+  request.value = testing::TextValue("two");
+  ASSERT_TRUE(service_->UpdateSecret(store_.caller, std::move(request)));
+  EXPECT_EQ(Metadata("s")->kms_key_id, b);
+  EXPECT_EQ(KeyOf(Metadata("s")->versions[1]), b);
+}
+
+TEST_F(KmsSecretRaceTest, APutThatExpectsAnotherVersionStaysAConflict) {
+  const std::string a = CreateKey();
+  ASSERT_TRUE(CreateUnder("s", "v1", "one", a));
+  random_.InterruptAt(kWrite, [&] { ASSERT_TRUE(Put("s", "v2", "two")); });
+  EXPECT_EQ(Put("s", "v3", "three", {}, VersionId("v1")).error().code, Code::kConflict);
+  EXPECT_EQ(Get("s"), "two");
+}
+
+TEST_F(KmsSecretRaceTest, ACreateUnderAKeyThatEndsIsRefused) {
+  const std::string key = CreateKey();
+  std::string scheduled;
+  random_.InterruptAt(kWrite, [&] { scheduled = Schedule(key, 7, false); });
+  EXPECT_EQ(CreateUnder("s", "v1", "one", key).error().code, Code::kCannotEncrypt);
+  EXPECT_EQ(scheduled, "ok");
+  EXPECT_EQ(CodeOfGet("s"), Code::kNotFound);
+}
+
+TEST_F(KmsSecretRaceTest, APutUnderAKeyThatIsDisabledIsRefused) {
+  const std::string key = CreateKey();
+  ASSERT_TRUE(CreateUnder("s", "v1", "one", key));
+  random_.InterruptAt(kWrite, [&] { EXPECT_EQ(Disable(key), "ok"); });
+  EXPECT_EQ(CodeOfPut("s", "v2"), Code::kCannotEncrypt);
+  EXPECT_EQ(Metadata("s")->versions.size(), 1u);
+}
+
+TEST_F(KmsSecretRaceTest, AMoveToAKeyThatEndsIsRefused) {
+  const std::string key = CreateKey();
+  ASSERT_TRUE(Create("s", "v1", "one"));
+  std::string scheduled;
+  random_.InterruptAt(kMove, [&] { scheduled = Schedule(key, 7, false); });
+  EXPECT_EQ(Move("s", key).error().code, Code::kCannotEncrypt);
+  EXPECT_EQ(scheduled, "ok");
+  EXPECT_EQ(Get("s"), "one");
+}
+
+TEST_F(KmsSecretRaceTest, ASecretThatIsMarkedForDeletionDoesNotMove) {
+  const std::string key = CreateKey();
+  ASSERT_TRUE(Create("s", "v1", "one"));
+  random_.InterruptAt(kMove, [&] { ASSERT_TRUE(Delete("s", false)); });
+  EXPECT_EQ(Move("s", key).error().code, Code::kFailedPrecondition);
+  EXPECT_EQ(Metadata("s")->kms_key_id, "");
+}
+
+TEST_F(KmsSecretRaceTest, AMoveDoesNotGoOnWithASecretThatWasCreatedAnew) {
+  const std::string key = CreateKey();
+  ASSERT_TRUE(Create("s", "v1", "one"));
+  random_.InterruptAt(kMove, [&] {
+    ASSERT_TRUE(Delete("s", true));
+    ASSERT_TRUE(Create("s", "v1", "another's"));
+  });
+  EXPECT_EQ(Move("s", key).error().code, Code::kNotFound);
+  EXPECT_EQ(Metadata("s")->kms_key_id, "");
 }
 
 TEST_F(KmsSecretsTest, BothTheSecretAndItsKeyMustAllow) {
