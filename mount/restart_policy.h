@@ -8,8 +8,8 @@ namespace secretfs::mount {
 
 // How soon a daemon that died is replaced, and when no more: pure arithmetic.
 //
-// At once if it served and SIGKILL ended it, which comes from outside. Else after a pause that
-// doubles from kPauseMin to kPauseMax while daemons die young. kFailuresMax starts in a row that do
+// At once if SIGKILL ended it, which comes from outside. Else after a pause that doubles from
+// kPauseMin to kPauseMax while daemons die young. kFailuresMax starts in a row that do
 // not get as far as serving are the end.
 class RestartPolicy {
  public:
@@ -31,8 +31,7 @@ class RestartPolicy {
   std::optional<Milliseconds> PauseAfter(const Death& death) {
     failures_ += death.served ? 0 : 1;
     if (failures_ >= kFailuresMax) return std::nullopt;
-    const bool is_from_outside = death.served && death.by_sigkill;
-    const bool is_ill = death.lived < kYoung && !is_from_outside;
+    const bool is_ill = death.lived < kYoung && !death.by_sigkill;
     pause_ = is_ill ? std::clamp(pause_ * 2, kPauseMin, kPauseMax) : Milliseconds::zero();
     return pause_;
   }

@@ -9,6 +9,14 @@ namespace {
 
 using Milliseconds = RestartPolicy::Milliseconds;
 
+TEST(RestartPolicyTest, OneThatWasKilledIsReplacedAtOnceAlsoBeforeItServed) {
+  RestartPolicy policy;
+  for (int i = 0; i < 9; ++i) {
+    EXPECT_EQ(policy.PauseAfter({.by_sigkill = true, .lived = Milliseconds(5)}), Milliseconds(0));
+  }
+  EXPECT_FALSE(policy.PauseAfter({.by_sigkill = true, .lived = Milliseconds(5)}));
+}
+
 TEST(RestartPolicyTest, OneThatServedAndWasKilledIsReplacedAtOnceHoweverOften) {
   RestartPolicy policy;
   for (int i = 0; i < 100; ++i) {
