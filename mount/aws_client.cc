@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "crypto/keyring.h"
+#include "mount/aws_answer.h"
 #include "mount/aws_error.h"
 #include "mount/aws_json.h"
 #include "mount/socket_client.h"
@@ -17,46 +18,9 @@ crypto::SecretBuffer BodyOf(const Json& members) {
   return crypto::SecretBuffer::CopyOf(AsBytes(ToText(members)));
 }
 
-std::unexpected<Error> Unexpected() {
-  return Fail(Code::kInternal, "the daemon's answer makes no sense; is it of this version?");
-}
-
-Result<Json> ParseObject(const AwsAnswer& answer) {
-  TRY_ASSIGN(AwsMessage message, ParseAwsMessage(answer.Reveal()));
-  return std::move(message.members);
-}
-
-// The list that an answer is about.
-Result<Json> ParseList(const AwsAnswer& answer, const char* name) {
-  TRY_ASSIGN(Json object, ParseObject(answer));
-  const auto list = object.find(name);
-  if (list == object.end() || !list->is_array()) return Unexpected();
-  return std::move(*list);
-}
-
-std::string TextOf(const Json& object, const char* name) {
-  const auto found = object.find(name);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
-}
-
-TimeMs TimeMember(const Json& object, const char* name) {
-  const auto found = object.find(name);
-  return found == object.end() ? 0 : TimeOf(*found);
-}
-
 uint64_t CountOf(const Json& object, const char* name) {
   const auto found = object.find(name);
   return found != object.end() && found->is_number_unsigned() ? found->get<uint64_t>() : 0;
-}
-
-std::vector<std::string> TextsOf(const Json& object, const char* name) {
-  std::vector<std::string> texts;
-  const auto found = object.find(name);
-  if (found == object.end() || !found->is_array()) return texts;
-  for (const Json& item : *found) {
-    if (item.is_string()) texts.push_back(item.get<std::string>());
-  }
-  return texts;
 }
 
 SecretSummary SummaryOf(const Json& object, const char* versions_member) {
@@ -117,7 +81,7 @@ Result<AwsAnswer> CallDaemon(const std::string& socket_path, const std::string& 
   TRY_ASSIGN(SocketAnswer answer, PostToSocket(socket_path, target, body));
   if (answer.status == kStatusOk) return std::move(answer.body);
   auto error = ParseObject(answer.body);
-  if (!error) return Unexpected();
+  if (!error) return UnexpectedAnswer();
   const std::string name = TextOf(*error, "__type");
   // AWS's services do not agree on the case of the first letter.
   std::string message = TextOf(*error, "Message");
@@ -177,7 +141,7 @@ Result<AwsAnswer> AwsClient::ListSecretVersionIds(const std::string& name) const
   for (;;) {
     TRY_ASSIGN(const AwsAnswer answer, Call("secretsmanager.ListSecretVersionIds", BodyOf(in)));
     TRY_ASSIGN(Json page, ParseObject(answer));
-    if (!page["Versions"].is_array()) return Unexpected();
+    if (!page["Versions"].is_array()) return UnexpectedAnswer();
     const std::string next = TextOf(page, "NextToken");
     page.erase("NextToken");
     if (all.is_null()) {
@@ -204,7 +168,7 @@ Result<AwsAnswer> AwsClient::ListSecrets(const std::string& prefix, bool include
   for (;;) {
     TRY_ASSIGN(const AwsAnswer answer, Call("secretsmanager.ListSecrets", BodyOf(in)));
     TRY_ASSIGN(Json page, ParseObject(answer));
-    if (!page["SecretList"].is_array()) return Unexpected();
+    if (!page["SecretList"].is_array()) return UnexpectedAnswer();
     for (Json& secret : page["SecretList"]) all["SecretList"].push_back(std::move(secret));
     const std::string next = TextOf(page, "NextToken");
     if (next.empty()) return BodyOf(all);
@@ -252,7 +216,7 @@ Result<FetchedValue> ParseValue(const AwsAnswer& answer) {
     value.kind = store::ValueKind::kBinary;
     value.bytes = *std::move(binary);
   } else {
-    return Unexpected();
+    return UnexpectedAnswer();
   }
   return value;
 }
@@ -295,7 +259,7 @@ Result<std::vector<AuditLine>> ParseAuditEvents(const AwsAnswer& answer) {
   TRY_ASSIGN(const Json events, ParseList(answer, "Events"));
   std::vector<AuditLine> lines;
   for (const Json& event : events) {
-    if (!event.is_object()) return Unexpected();
+    if (!event.is_object()) return UnexpectedAnswer();
     const Json identity = event.value("userIdentity", Json());
     const Json parameters = event.value("requestParameters", Json());
     const Json local = event.value("additionalEventData", Json());

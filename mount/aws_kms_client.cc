@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "crypto/base64.h"
+#include "mount/aws_answer.h"
 #include "mount/aws_json.h"
 #include "store/json_object.h"
 #include "store/secret_name.h"
@@ -15,46 +16,9 @@ namespace {
 constexpr std::string_view kAliasPrefix = "alias/";
 constexpr size_t kUuidCharacters = 36;
 
-std::unexpected<Error> Unexpected() {
-  return Fail(Code::kInternal, "the daemon's answer makes no sense; is it of this version?");
-}
-
-Result<Json> ParseObject(const AwsAnswer& answer) {
-  TRY_ASSIGN(AwsMessage message, ParseAwsMessage(answer.Reveal()));
-  return std::move(message.members);
-}
-
-Result<Json> ParseList(const AwsAnswer& answer, const char* name) {
-  TRY_ASSIGN(Json object, ParseObject(answer));
-  const auto list = object.find(name);
-  if (list == object.end() || !list->is_array()) return Unexpected();
-  return std::move(*list);
-}
-
-std::string TextOf(const Json& object, const char* name) {
-  if (!object.is_object()) return "";
-  const auto found = object.find(name);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
-}
-
-TimeMs TimeMember(const Json& object, const char* name) {
-  const auto found = object.find(name);
-  return found == object.end() ? 0 : TimeOf(*found);
-}
-
 std::optional<TimeMs> OptionalTime(const Json& object, const char* name) {
   if (!object.contains(name)) return std::nullopt;
   return TimeMember(object, name);
-}
-
-std::vector<std::string> TextsOf(const Json& object, const char* name) {
-  std::vector<std::string> texts;
-  const auto found = object.find(name);
-  if (found == object.end() || !found->is_array()) return texts;
-  for (const Json& item : *found) {
-    if (item.is_string()) texts.push_back(item.get<std::string>());
-  }
-  return texts;
 }
 
 bool IsUuid(std::string_view text) {
@@ -71,9 +35,9 @@ bool IsUuid(std::string_view text) {
 // Without the JSON library.
 Result<crypto::SecretBuffer> MemberContent(const AwsAnswer& answer, std::string_view name) {
   const auto members = store::ScanJsonObject(answer.Reveal());
-  if (!members) return Unexpected();
+  if (!members) return UnexpectedAnswer();
   const auto found = std::ranges::find(*members, name, &store::JsonMember::key);
-  if (found == members->end()) return Unexpected();
+  if (found == members->end()) return UnexpectedAnswer();
   return store::JsonMemberContent(answer.Reveal(), *found);
 }
 
@@ -205,7 +169,7 @@ Result<AwsAnswer> KmsClient::CallAll(const KmsRequest& request, const char* list
                CallDaemon(socket_path_, "TrentService." + request.operation(), body));
     TRY_ASSIGN(Json object, ParseObject(answer));
     const auto entries = object.find(list);
-    if (entries == object.end() || !entries->is_array()) return Unexpected();
+    if (entries == object.end() || !entries->is_array()) return UnexpectedAnswer();
     for (Json& entry : *entries) all[list].push_back(std::move(entry));
     marker = TextOf(object, "NextMarker");
   } while (!marker.empty());
@@ -232,7 +196,7 @@ std::string KmsKeyReference(const std::string& text) {
 Result<KmsKeySummary> ParseKeyMetadata(const AwsAnswer& answer) {
   TRY_ASSIGN(const Json object, ParseObject(answer));
   const auto found = object.find("KeyMetadata");
-  if (found == object.end() || !found->is_object()) return Unexpected();
+  if (found == object.end() || !found->is_object()) return UnexpectedAnswer();
   const Json& key = *found;
   KmsKeySummary summary{.id = TextOf(key, "KeyId"),
                         .arn = TextOf(key, "Arn"),
@@ -332,7 +296,7 @@ Result<std::string> ParseTextMember(const AwsAnswer& answer, std::string_view na
 Result<crypto::SecretBuffer> ParseBlob(const AwsAnswer& answer, std::string_view name) {
   TRY_ASSIGN(const crypto::SecretBuffer content, MemberContent(answer, name));
   auto bytes = crypto::Base64Decode(content.Reveal());
-  if (!bytes) return Unexpected();
+  if (!bytes) return UnexpectedAnswer();
   return *std::move(bytes);
 }
 
