@@ -15,17 +15,13 @@ import unittest
 sys.path.insert(0, os.path.join(os.environ["SECRETFS_SOURCE_DIR"], "tests", "support"))
 
 from daemon import NOBODY, Daemon
+from processes import children, status_of
 
 CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 # linux/capability.h: KILL, SETGID, SETUID, SETPCAP, DAC_READ_SEARCH, IPC_LOCK, SYS_ADMIN.
 KEEPER_CAPABILITIES = sum(1 << number for number in (2, 5, 6, 7, 8, 14, 21))
 SYS_RESOURCE = 1 << 24
 UNFILTERED = "[mount]\nsystem_call_filter = false\n"
-
-
-def status_of(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as file:
-        return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
 
 
 def capabilities(status, name="CapEff"):
@@ -36,11 +32,6 @@ def filters_of(pid):
     """System call filters that it has beyond those of this process (a container's)."""
     own = status_of(os.getpid())
     return int(status_of(pid)["Seccomp_filters"]) - int(own["Seccomp_filters"])
-
-
-def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-        return [int(child) for child in file.read().split()]
 
 
 def oom_score_adj(pid):

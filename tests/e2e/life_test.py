@@ -12,12 +12,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.environ["SECRETFS_SOURCE_DIR"], "tests", "support"))
 
 from daemon import BINARY, NOBODY, Daemon
-from processes import child, children, wait_for
-
-
-def status_of(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as file:
-        return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+from processes import child, children, status_of, wait_for
 
 
 class LifeTest(unittest.TestCase):
