@@ -104,8 +104,10 @@ Result<KeptMount> TakeKeptMount(GivenDescriptors given, const MountPlace& place)
   UniqueFd from_daemon = Take(given, kFromDaemon);
   if (!device.valid() || !fs::IsConnected(device.get())) return kept;
   // Processes of the keeper before may be about to end, and hold what is unmounted by now.
-  TRY_ASSIGN(const bool is_mounted, fs::HasMountOf(facts ? facts->device_number : ""));
-  if (facts && !is_mounted) return kept;
+  if (facts) {
+    TRY_ASSIGN(const bool is_mounted, fs::HasMountOf(facts->device_number));
+    if (!is_mounted) return kept;
+  }
   const bool is_whole = facts && shared_state.valid() && to_toucher.valid() && from_daemon.valid();
   if (!is_whole || facts->place.store != place.store ||
       facts->place.mountpoint != place.mountpoint) {
