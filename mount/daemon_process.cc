@@ -3,7 +3,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <utility>
 
@@ -26,21 +25,14 @@ Result<DaemonProcess> StartDaemon(const DaemonStart& start) {
   TRY_ASSIGN(const UniqueFd settings, MemoryFileOf(FormatConfig(*start.config)));
   TRY_ASSIGN(KeeperLink::Ends ends, KeeperLink::Connect());
   SpawnPlan plan;
-  std::vector<UniqueFd> parked;
-  const std::array<std::pair<int, DaemonFd>, 8> places = {{{ends.daemon.fd(), kLinkFd},
-                                                           {start.shared_state, kSharedStateFd},
-                                                           {start.listener, kListenFd},
-                                                           {start.deposit, kDepositFd},
-                                                           {start.passphrase, kDaemonPassphraseFd},
-                                                           {start.program, kProgramFd},
-                                                           {start.toucher, kTouchFd},
-                                                           {settings.get(), kConfigFd}}};
-  for (const auto& [from, to] : places) {
-    if (from < 0) continue;
-    TRY_ASSIGN(UniqueFd above, SpawnPlan::Park(from));
-    plan.Place(above.get(), to);
-    parked.push_back(std::move(above));
-  }
+  TRY(plan.Give(ends.daemon.fd(), kLinkFd));
+  TRY(plan.Give(start.shared_state, kSharedStateFd));
+  TRY(plan.Give(start.listener, kListenFd));
+  TRY(plan.Give(start.deposit, kDepositFd));
+  TRY(plan.Give(start.passphrase, kDaemonPassphraseFd));
+  TRY(plan.Give(start.program, kProgramFd));
+  TRY(plan.Give(start.toucher, kTouchFd));
+  TRY(plan.Give(settings.get(), kConfigFd));
   plan.CloseFrom(kDaemonFdEnd);
   const std::string path = "/proc/self/fd/" + std::to_string(kProgramFd);
   TRY_ASSIGN(const pid_t pid, plan.Spawn(path.c_str(), *start.arguments));

@@ -29,12 +29,7 @@ Result<Pipe> OpenPipe() {
   if (pipe2(fds.data(), O_CLOEXEC) != 0) {
     return FailErrno(Code::kUnavailable, "open a pipe", errno);
   }
-  const UniqueFd read_low(fds[0]);
-  const UniqueFd write_low(fds[1]);
-  Pipe pipe;
-  TRY_ASSIGN(pipe.read, SpawnPlan::Park(fds[0]));
-  TRY_ASSIGN(pipe.write, SpawnPlan::Park(fds[1]));
-  return pipe;
+  return Pipe{UniqueFd(fds[0]), UniqueFd(fds[1])};
 }
 
 Result<std::string> ReadReport(int fd) {
@@ -80,18 +75,17 @@ void SendPassphrase(UniqueFd pipe, const crypto::SecretBuffer& passphrase) {
 }  // namespace
 
 Status LaunchDaemon(const Launch& launch) {
-  TRY_ASSIGN(const UniqueFd log_low, OpenLogFile(launch.log_path));
-  TRY_ASSIGN(const UniqueFd log, SpawnPlan::Park(log_low.get()));
+  TRY_ASSIGN(const UniqueFd log, OpenLogFile(launch.log_path));
   TRY_ASSIGN(Pipe ready, OpenPipe());
   TRY_ASSIGN(Pipe passphrase, OpenPipe());
 
   SpawnPlan plan;
   plan.NewSession();
   plan.OpenForReading(STDIN_FILENO, "/dev/null");
-  plan.Place(log.get(), 1);
-  plan.Place(log.get(), STDERR_FILENO);
-  plan.Place(ready.write.get(), kReadyFd);
-  if (launch.passphrase) plan.Place(passphrase.read.get(), kPassphraseFd);
+  TRY(plan.Give(log.get(), 1));
+  TRY(plan.Give(log.get(), STDERR_FILENO));
+  TRY(plan.Give(ready.write.get(), kReadyFd));
+  if (launch.passphrase) TRY(plan.Give(passphrase.read.get(), kPassphraseFd));
   plan.CloseFrom(launch.passphrase ? kPassphraseFd + 1 : kReadyFd + 1);
   TRY_ASSIGN(const pid_t pid, plan.Spawn("/proc/self/exe", launch.arguments));
   ready.write.Reset();

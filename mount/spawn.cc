@@ -39,29 +39,29 @@ void SpawnPlan::OpenForReading(int fd, const char* path) {
   posix_spawn_file_actions_addopen(&actions_, fd, path, O_RDONLY, 0);
 }
 
-void SpawnPlan::Place(int from, int to) {
-  posix_spawn_file_actions_adddup2(&actions_, from, to);
+Status SpawnPlan::Give(int fd, int as) {
+  if (fd < 0) return {};
+  UniqueFd parked(fcntl(fd, F_DUPFD_CLOEXEC, kParkedFdMin));
+  if (!parked.valid()) return FailErrno(Code::kUnavailable, "duplicate a descriptor", errno);
+  posix_spawn_file_actions_adddup2(&actions_, parked.get(), as);
+  parked_.push_back(std::move(parked));
+  return {};
 }
 
 void SpawnPlan::CloseFrom(int fd) {
   posix_spawn_file_actions_addclosefrom_np(&actions_, fd);
 }
 
-Result<pid_t> SpawnPlan::Spawn(const char* program, std::vector<std::string> arguments) const {
+Result<pid_t> SpawnPlan::Spawn(const char* program, std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), "secretfs");
   std::vector<char*> pointers;
   for (std::string& argument : arguments) pointers.push_back(argument.data());
   pointers.push_back(nullptr);
   pid_t pid = -1;
   const int failed = posix_spawn(&pid, program, &actions_, &attributes_, pointers.data(), environ);
+  parked_.clear();
   if (failed != 0) return FailErrno(Code::kUnavailable, std::string("start ") + program, failed);
   return pid;
-}
-
-Result<UniqueFd> SpawnPlan::Park(int fd) {
-  UniqueFd parked(fcntl(fd, F_DUPFD_CLOEXEC, kParkedFdMin));
-  if (!parked.valid()) return FailErrno(Code::kUnavailable, "duplicate a descriptor", errno);
-  return parked;
 }
 
 }  // namespace secretfs::mount

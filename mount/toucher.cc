@@ -134,18 +134,10 @@ Result<StartedToucher> StartToucherProcess(const ToucherPlan& plan) {
   StartedToucher started{.pid = -1, .known = UniqueFd(pair[1])};
   TRY_ASSIGN(const UniqueFd notifier, fs::OpenNotifier(plan.device));
   SpawnPlan spawn;
-  std::vector<UniqueFd> parked;
-  const auto place = [&](int from, int to) -> Status {
-    if (from < 0) return {};
-    TRY_ASSIGN(UniqueFd above, SpawnPlan::Park(from));
-    spawn.Place(above.get(), to);
-    parked.push_back(std::move(above));
-    return {};
-  };
-  TRY(place(plan.socket, kToucherSocketFd));
-  TRY(place(plan.root, kToucherRootFd));
-  TRY(place(notifier.get(), kToucherNotifierFd));
-  TRY(place(known.get(), kToucherKnownFd));
+  TRY(spawn.Give(plan.socket, kToucherSocketFd));
+  TRY(spawn.Give(plan.root, kToucherRootFd));
+  TRY(spawn.Give(notifier.get(), kToucherNotifierFd));
+  TRY(spawn.Give(known.get(), kToucherKnownFd));
   spawn.CloseFrom(kToucherFdEnd);
   TRY_ASSIGN(started.pid, spawn.Spawn("/proc/self/exe", plan.arguments));
   return started;
