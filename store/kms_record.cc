@@ -10,6 +10,8 @@ namespace {
 constexpr uint8_t kKeyVersion = 2;
 constexpr uint8_t kKeyVersionOfFormat1 = 1;
 constexpr uint8_t kRecordVersion = 1;
+// The end of the year 9999. No clock says more, and periods can be added to it.
+constexpr uint64_t kTimeMax = 253'402'300'799'999;
 
 std::unexpected<Error> Damaged(const char* what) {
   return Fail(Code::kCorrupt, std::string("a ") + what + " record cannot be decoded");
@@ -30,8 +32,10 @@ Bytes ReadBytes(ByteReader& in) {
 void WriteTime(ByteWriter& out, TimeMs at) {
   out.U64(static_cast<uint64_t>(at));
 }
-TimeMs ReadTime(ByteReader& in) {
-  return static_cast<TimeMs>(in.U64());
+TimeMs ReadTime(ByteReader& in, bool& valid) {
+  const uint64_t at = in.U64();
+  valid = valid && at <= kTimeMax;
+  return valid ? static_cast<TimeMs>(at) : 0;
 }
 
 void WriteOptionalTime(ByteWriter& out, const std::optional<TimeMs>& at) {
@@ -62,7 +66,7 @@ bool ReadFlag(ByteReader& in, bool& valid) {
 
 std::optional<TimeMs> ReadOptionalTime(ByteReader& in, bool& valid) {
   const bool has = ReadFlag(in, valid);
-  const TimeMs at = ReadTime(in);
+  const TimeMs at = ReadTime(in, valid);
   return has ? std::optional(at) : std::nullopt;
 }
 
@@ -92,12 +96,12 @@ void WriteMaterial(ByteWriter& out, const KeyMaterial& material) {
 KeyMaterial ReadMaterial(ByteReader& in, bool& valid) {
   KeyMaterial material;
   material.id = ReadArray<sizeof(crypto::MaterialId)>(in);
-  material.created_at = ReadTime(in);
+  material.created_at = ReadTime(in, valid);
   material.state = ReadEnum(in, MaterialState::kPendingRotation, valid);
   const uint8_t rotation = in.U8();
   valid = valid && rotation <= static_cast<uint8_t>(RotationType::kOnDemand);
   material.rotation = static_cast<RotationType>(rotation);
-  material.rotated_at = ReadTime(in);
+  material.rotated_at = ReadTime(in, valid);
   material.wrapped = ReadBytes(in);
   material.valid_to = ReadOptionalTime(in, valid);
   material.description = in.SizedText();
@@ -105,11 +109,11 @@ KeyMaterial ReadMaterial(ByteReader& in, bool& valid) {
 }
 
 // The only kind of key that format 1 knew.
-KmsKey ReadVersion1(ByteReader& in) {
+KmsKey ReadVersion1(ByteReader& in, bool& valid) {
   KmsKey key;
   key.id = ReadArray<sizeof(crypto::KeyId)>(in);
   in.Sized();  // Its alias: always the one below.
-  key.created_at = ReadTime(in);
+  key.created_at = ReadTime(in, valid);
   key.manager = KeyManager::kAws;
   key.description = kSecretsManagerKeyDescription;
   key.rotation_enabled = true;
@@ -117,7 +121,7 @@ KmsKey ReadVersion1(ByteReader& in) {
   for (uint32_t n = in.U32(); n > 0 && !in.failed(); --n) {
     KeyMaterial material;
     material.id = ReadArray<sizeof(crypto::MaterialId)>(in);
-    material.created_at = ReadTime(in);
+    material.created_at = ReadTime(in, valid);
     material.wrapped = ReadBytes(in);
     material.state = n == 1 ? MaterialState::kCurrent : MaterialState::kNonCurrent;
     key.materials.push_back(std::move(material));
@@ -146,11 +150,11 @@ KmsKey ReadVersion2(ByteReader& in, bool& valid) {
   key.state = ReadEnum(in, KeyState::kPendingImport, valid);
   key.origin = ReadEnum(in, KeyOrigin::kExternal, valid);
   key.manager = ReadEnum(in, KeyManager::kCustomer, valid);
-  key.created_at = ReadTime(in);
+  key.created_at = ReadTime(in, valid);
   key.deletion_at = ReadOptionalTime(in, valid);
   key.rotation_enabled = ReadFlag(in, valid);
   key.rotation_period_days = in.U16();
-  key.next_rotation_at = ReadTime(in);
+  key.next_rotation_at = ReadTime(in, valid);
   key.on_demand_rotations = in.U32();
   key.description = in.SizedText();
   key.policy = in.SizedText();
@@ -201,7 +205,7 @@ Result<KmsKey> DecodeKmsKey(ByteSpan bytes) {
   const uint8_t version = in.U8();
   bool valid = version == kKeyVersion || version == kKeyVersionOfFormat1;
   if (!valid) return Damaged("KMS key");
-  KmsKey key = version == kKeyVersion ? ReadVersion2(in, valid) : ReadVersion1(in);
+  KmsKey key = version == kKeyVersion ? ReadVersion2(in, valid) : ReadVersion1(in, valid);
   const auto currents =
       std::ranges::count(key.materials, MaterialState::kCurrent, &KeyMaterial::state);
   // Only an imported key may be without.
@@ -224,13 +228,13 @@ Bytes EncodeAlias(const Alias& alias) {
 
 Result<Alias> DecodeAlias(ByteSpan bytes) {
   ByteReader in(bytes);
-  const bool known = in.U8() == kRecordVersion;
+  bool valid = in.U8() == kRecordVersion;
   Alias alias;
   alias.name = in.SizedText();
   alias.target = ReadArray<sizeof(crypto::KeyId)>(in);
-  alias.created_at = ReadTime(in);
-  alias.updated_at = ReadTime(in);
-  if (!in.Complete() || !known) return Damaged("alias");
+  alias.created_at = ReadTime(in, valid);
+  alias.updated_at = ReadTime(in, valid);
+  if (!in.Complete() || !valid) return Damaged("alias");
   return alias;
 }
 
@@ -259,7 +263,7 @@ Result<Grant> DecodeGrant(ByteSpan bytes) {
   grant.grantee_principal = in.SizedText();
   grant.retiring_principal = in.SizedText();
   grant.issued_by = in.SizedText();
-  grant.created_at = ReadTime(in);
+  grant.created_at = ReadTime(in, valid);
   for (int n = in.U8(); n > 0 && !in.failed(); --n) {
     grant.operations.push_back(
         ReadEnum(in, static_cast<GrantOperation>(kGrantOperationMax), valid));
@@ -288,11 +292,11 @@ Bytes EncodeKeyUse(const KeyUse& use) {
 
 Result<KeyUse> DecodeKeyUse(ByteSpan bytes) {
   ByteReader in(bytes);
-  const bool known = in.U8() == kRecordVersion;
+  bool valid = in.U8() == kRecordVersion;
   const auto operation = ActionFromNumber(in.U8());
   KeyUse use;
-  use.at = ReadTime(in);
-  if (!in.Complete() || !known || !operation) return Damaged("key use");
+  use.at = ReadTime(in, valid);
+  if (!in.Complete() || !valid || !operation) return Damaged("key use");
   use.operation = *operation;
   return use;
 }

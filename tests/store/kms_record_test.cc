@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 #include <vector>
 
 #include "store/record.h"
@@ -115,6 +116,23 @@ TEST(KmsRecordTest, WhatNoKeyCanBeIsRefused) {
     changes[i](key);
     EXPECT_EQ(DecodeKmsKey(EncodeKmsKey(key)).error().code, Code::kCorrupt) << i;
   }
+}
+
+TEST(KmsRecordTest, TimesToWhichNoPeriodCanBeAddedAreRefused) {
+  constexpr TimeMs kTooLate = std::numeric_limits<TimeMs>::max() - 2;
+  KmsKey key = ExampleKey();
+  key.created_at = kTooLate;
+  EXPECT_EQ(DecodeKmsKey(EncodeKmsKey(key)).error().code, Code::kCorrupt);
+  EXPECT_EQ(DecodeKmsKey(EncodeKmsKeyV1(key, "alias/x")).error().code, Code::kCorrupt);
+  key.created_at = -1;
+  EXPECT_EQ(DecodeKmsKey(EncodeKmsKeyV1(key, "alias/x")).error().code, Code::kCorrupt);
+  Grant grant = ExampleGrant();
+  grant.created_at = kTooLate;
+  EXPECT_EQ(DecodeGrant(EncodeGrant(grant)).error().code, Code::kCorrupt);
+  EXPECT_EQ(DecodeAlias(EncodeAlias({"alias/web", key.id, 1, kTooLate})).error().code,
+            Code::kCorrupt);
+  EXPECT_EQ(DecodeKeyUse(EncodeKeyUse({Action::kKmsVerifyMac, kTooLate})).error().code,
+            Code::kCorrupt);
 }
 
 TEST(KmsRecordTest, WhatNoGrantCanBeIsRefused) {
